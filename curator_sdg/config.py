@@ -1,0 +1,278 @@
+"""The run's configuration: one YAML file, validated, with errors that name the key and the nearest right name.
+
+Relative paths are relative to the current directory. Secrets never stand in the file: ``teacher.api_key_env``
+names an environment variable.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from curator_sdg.errors import ConfigError
+
+Obligation = Literal["attribution", "share_alike", "non_commercial", "no_derivatives", "unknown"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class RunSection(Section):
+    """Where the run lives and how its rows are cut."""
+
+    dir: Path = Field(Path("runs/run"), description="The run directory; made when missing, resumed when there.")
+    seed: int = Field(0, description="Seeds every drawn choice: samples of rows, target labels, permutations.")
+    limit: int | None = Field(None, ge=1, description="Use only the first seeds in hash order.")
+    shard_size: int = Field(512, ge=1, description="Seeds a shard: the unit of work, publishing and resume.")
+    wave_size: int = Field(16_384, ge=1, description="Seeds a wave; a whole number of shards.")
+
+    @model_validator(mode="after")
+    def _whole_shards(self) -> RunSection:
+        if self.wave_size % self.shard_size:
+            raise ValueError(f"wave_size must be a multiple of shard_size ({self.shard_size})")
+        return self
+
+
+class TaskChoice(Section):
+    """One lm-eval task, with its own cap on rows."""
+
+    name: str
+    limit: int | None = Field(None, ge=1)
+
+
+class SeedsSection(Section):
+    """Which training rows become seeds."""
+
+    tasks: tuple[TaskChoice, ...] = Field(
+        min_length=1, description="lm-eval task names, or {name, limit}; `curator-sdg tasks` lists them."
+    )
+    data_root: Path | None = Field(
+        None,
+        description="A local mirror, <org>__<name>/<config or default>/<split>.jsonl or .parquet; "
+        "null loads the training split from the hub.",
+    )
+    limit_per_task: int | None = Field(None, ge=1, description="Rows a task, sampled by row hash.")
+    strict: bool = Field(False, description="A task that cannot load ends the run instead of being reported.")
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple({"name": item} if isinstance(item, str) else item for item in value)
+        return value
+
+    @field_validator("tasks")
+    @classmethod
+    def _distinct(cls, value: tuple[TaskChoice, ...]) -> tuple[TaskChoice, ...]:
+        names = [choice.name for choice in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"tasks are listed more than once: {', '.join(twice)}")
+        return value
+
+
+class TeacherSection(Section):
+    """The large language model that writes and answers."""
+
+    engine: Literal["endpoint", "recorded"] = "endpoint"
+    model: str = Field(description="The model's name, as the endpoint knows it.")
+    revision: str | None = Field(None, description="Part of a completion's identity; name it if it can change.")
+    obligations: tuple[Obligation, ...] = Field(("unknown",), description="What the model's terms ask of its output.")
+    base_urls: tuple[str, ...] = Field((), description="OpenAI-compatible, up to and including /v1.")
+    api_key_env: str | None = Field(None, description="The environment variable that holds the key.")
+    recording: Path | None = Field(None, description="recorded: a journal file or folder to replay.")
+    structured: Literal["json_schema", "json_object", "none"] = Field(
+        "json_schema", description="The response_format asked of the endpoint."
+    )
+    max_in_flight: int = Field(64, ge=1, description="Requests at once, over all endpoints and steps.")
+    open_shards: int = Field(8, ge=1, description="Shards that share the requests in flight.")
+    timeout_s: float = Field(600, gt=0, description="For one request, from sending it to its last byte.")
+    max_retries: int = Field(6, ge=0, description="Further tries after a transport failure.")
+
+    @field_validator("base_urls")
+    @classmethod
+    def _plain_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{url!r} is no http(s) address")
+            if parts.username or parts.password or parts.query:
+                raise ValueError("an address must hold no credentials; put the key into teacher.api_key_env")
+        return tuple(url.rstrip("/") for url in value)
+
+    @model_validator(mode="after")
+    def _complete(self) -> TeacherSection:
+        if self.engine == "endpoint" and not self.base_urls:
+            raise ValueError("engine: endpoint needs base_urls")
+        if self.engine == "recorded" and self.recording is None:
+            raise ValueError("engine: recorded needs recording")
+        return self
+
+
+class Sampling(Section):
+    """How the teacher samples, as OpenAI-compatible endpoints name it."""
+
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1)
+
+
+class GenerateSection(Section):
+    """Step 3: new questions."""
+
+    questions_per_seed: int = Field(1, ge=1)
+    sampling: Sampling = Sampling(temperature=0.9)
+    prompts: Path | None = Field(None, description="A folder whose templates replace those of the same name.")
+
+
+class EnrichSection(Section):
+    """Step 4: answers with reasoning and knowledge, voted on."""
+
+    samples: int = Field(5, ge=1, description="Votes a question.")
+    min_share: Share = Field(0.5, description="The winner must have more than this share of all samples.")
+    styles: tuple[Literal["knowledge", "reasoning"], ...] = Field(
+        ("knowledge", "reasoning"), min_length=1, description="Samples rotate through these."
+    )
+    require_agreement: bool = Field(False, description="Reject where the vote is not the generator's answer.")
+    sampling: Sampling = Sampling(temperature=0.7, max_tokens=3072)
+    prompts: Path | None = Field(None, description="A folder whose templates replace those of the same name.")
+
+
+class FilterChoice(Section):
+    """One of Curator's document filters, by class path."""
+
+    filter: str = Field(description="package.module:Class of a Curator DocumentFilter.")
+    args: dict[str, Any] = Field(default_factory=dict)
+    field: Literal["text", "question", "context", "answer"] = "text"
+
+
+class CurateSection(Section):
+    """Step 5: what is kept."""
+
+    max_seed_overlap: Share = Field(0.5, description="Share of a question's word 5-grams that its own seed may hold.")
+    filters: tuple[FilterChoice, ...] = (
+        FilterChoice(
+            filter="nemo_curator.stages.text.filters:WordCountFilter",
+            args={"min_words": 30, "max_words": 4000},
+        ),
+        FilterChoice(
+            filter="nemo_curator.stages.text.filters:RepeatingTopNGramsFilter",
+            args={"n": 4, "max_repeating_ngram_ratio": 0.3},
+        ),
+    )
+
+
+class PackageSection(Section):
+    """What leaves the run."""
+
+    variants: tuple[Literal["answer", "reasoning", "context"], ...] = Field(
+        ("answer", "reasoning", "context"), min_length=1
+    )
+    formats: tuple[Literal["jsonl", "parquet"], ...] = Field(("jsonl", "parquet"), min_length=1)
+    templates: Path | None = Field(None, description="A folder whose templates replace those of the same name.")
+
+
+class ClusterSection(Section):
+    """Where it runs."""
+
+    kind: Literal["local"] = "local"
+    workers: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 2)), ge=1)
+    memory_limit: str = Field("auto", description="Memory a worker, as Dask writes it: 4GiB, auto, 0.25.")
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: RunSection = RunSection()
+    seeds: SeedsSection
+    teacher: TeacherSection
+    generate: GenerateSection = GenerateSection()
+    enrich: EnrichSection = EnrichSection()
+    curate: CurateSection = CurateSection()
+    package: PackageSection = PackageSection()
+    cluster: ClusterSection = Field(default_factory=ClusterSection)
+
+
+def load(path: Path, overrides: list[str] | None = None) -> Config:
+    """Read and validate ``path``; each override is ``dotted.key=value`` with a YAML value.
+
+    Raises:
+        ConfigError: Naming the file, the dotted key, what was expected and the nearest right name.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must be a mapping with the sections {', '.join(Config.model_fields)}")
+    for override in overrides or []:
+        _override(data, override)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error)) from None
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    """Set one dotted key in ``data``."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: must be dotted.key=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
+    *parents, last = key.split(".")
+    node = data
+    for parent in parents:
+        child = node.get(parent)
+        if child is None:
+            child = node[parent] = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override}: {parent} is no section")
+        node = child
+    node[last] = parsed
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    """One line a mistake, in the user's own terms."""
+    lines = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            known = _known_keys(item["loc"][:-1])
+            near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+            lines.append(f"{path}: {where}: unknown key; {hint}")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            got = "" if item["type"] in ("missing", "value_error") else f" (got {item['input']!r})"
+            lines.append(f"{path}: {where}: {message[0].lower()}{message[1:]}{got}")
+    return "\n".join(lines)
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Return the right keys of the section at ``location``."""
+    model: type[BaseModel] = Config
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(model.model_fields)

@@ -1,0 +1,71 @@
+"""Who is who: normalised text, stable hashes, seeded choices.
+
+Every identity in the project comes from here, so that two places never disagree about what "the same
+question" is. Hashes are BLAKE2b: stable across processes, platforms and Python versions, unlike ``hash``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_SPACE = re.compile(r"\s+")
+_EDGE_PUNCTUATION = " \t\n.,;:!?\"'`“”‘’«»。、！？"
+
+
+def normalise(text: str) -> str:
+    """Fold away what does not make a text another text: width, case, spacing.
+
+    NFKC, then casefold, then every run of white space to one blank.
+    """
+    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def normalise_answer(text: str) -> str:
+    """Return ``normalise(text)`` without quotation marks and punctuation at its ends.
+
+    Signs stay (``-3`` is not ``3``), inner punctuation stays (``1,2`` is not ``12``).
+    """
+    return normalise(text).strip(_EDGE_PUNCTUATION)
+
+
+def stable_hash(*parts: Any, size: int = 16) -> str:
+    """Return a hex digest of ``size`` bytes over JSON-serialisable ``parts``."""
+    blob = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    # surrogatepass: a lone surrogate in scraped text must not stop a run.
+    return hashlib.blake2b(blob.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
+
+
+def question_identity(question: str, context: str | None, options: Sequence[str] | None) -> str:
+    """Return the identity of a question: normalised question, context and *sorted* options."""
+    return stable_hash(
+        normalise(question),
+        normalise(context or ""),
+        sorted(normalise(option) for option in options or ()),
+    )
+
+
+def seeded_index(n: int, *key: Any) -> int:
+    """Return a number in ``range(n)`` that depends on ``key`` alone."""
+    return int(stable_hash(*key, size=8), 16) % n
+
+
+def seeded_permutation(n: int, *key: Any) -> list[int]:
+    """Return a permutation of ``range(n)`` that depends on ``key`` alone.
+
+    The order of ``n`` independent hashes is uniform over all permutations.
+    """
+    return sorted(range(n), key=lambda i: stable_hash(*key, i, size=8))
+
+
+def ngrams(tokens: Sequence[str], n: int) -> Iterable[tuple[str, ...]]:
+    """Return the ``n``-grams of ``tokens``; a shorter sequence counts as one gram."""
+    if not tokens:
+        return []
+    if len(tokens) <= n:
+        return [tuple(tokens)]
+    return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]

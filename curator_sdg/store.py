@@ -1,0 +1,221 @@
+"""The run directory: shards published by one rename, their figures in the Parquet footer.
+
+A shard is a folder ``<step>/<shard>/`` with ``rows.parquet``, ``rejects.parquet`` and ``pending.parquet``. It
+is written beside its place, synced, and renamed into it: a reader sees all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curator_sdg.errors import StoreError
+from curator_sdg.ledger import Account, Counts
+from curator_sdg.records import REJECT, to_table
+
+_FOOTER = b"curator_sdg"
+ROWS, REJECTS, PENDING = "rows.parquet", "rejects.parquet", "pending.parquet"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A published shard, known from its footer."""
+
+    path: Path
+    step: str
+    fingerprint: str
+    upstream: str  # content hash of what it was made from
+    content: str  # content hash of its own rows
+    counts: Counts
+
+    @property
+    def name(self) -> str:
+        """The shard's name within its step."""
+        return self.path.name
+
+    @property
+    def rows(self) -> Path:
+        """The Parquet file of its rows."""
+        return self.path / ROWS
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the file system's refusals into one clear error.
+
+    Raises:
+        StoreError: When the disk is full, or the place read-only or not ours.
+    """
+    reasons = {
+        errno.ENOSPC: "the disk is full; free room and run the same command again",
+        errno.EDQUOT: "the disk quota is used up; free room and run the same command again",
+        errno.EROFS: "the file system is read-only; choose another run directory with --run-dir",
+        errno.EACCES: "it may not be written; choose another run directory with --run-dir",
+        errno.EPERM: "it may not be written; choose another run directory with --run-dir",
+        errno.ENOTDIR: "a file is in the way; choose another run directory with --run-dir",
+        errno.EEXIST: "a file is in the way; choose another run directory with --run-dir",
+    }
+    try:
+        yield
+    except OSError as error:
+        if (reason := reasons.get(error.errno or 0)) is None:
+            raise
+        raise StoreError(f"{path}: {reason}") from error
+
+
+def publish_dir(target: Path, write: Callable[[Path], None]) -> None:
+    """Make ``target`` appear whole: ``write`` fills a folder beside it, which is synced and renamed.
+
+    An older ``target`` is moved aside first; if the process dies in between, nothing half-written is ever in its
+    place, and the next start makes it anew.
+    """
+    parent = target.parent
+    with writing(target):
+        parent.mkdir(parents=True, exist_ok=True)
+        fresh = parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+        fresh.mkdir()
+        try:
+            write(fresh)
+            for file in fresh.rglob("*"):
+                _sync(file)
+            _sync(fresh)
+            if target.exists():
+                old = parent / f".{target.name}.{uuid.uuid4().hex}.old"
+                target.rename(old)
+                fresh.rename(target)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                fresh.rename(target)
+            _sync(parent)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def publish_file(target: Path, text: str) -> None:
+    """Replace the text file ``target`` by one rename."""
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            fresh.write_text(text, encoding="utf-8")
+            _sync(fresh)
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def content_hash(table: pa.Table) -> str:
+    """Return a digest of a table's values, independent of how it is chunked."""
+    digest = hashlib.blake2b(digest_size=16)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as writer:
+        writer.write_table(table.combine_chunks().replace_schema_metadata(None))
+    digest.update(sink.getvalue())
+    return digest.hexdigest()
+
+
+def publish_shard(step_dir: Path, rows: pa.Table, account: Account, fingerprint: str) -> Shard:
+    """Publish one shard of a step.
+
+    Raises:
+        StoreError: If its rows do not balance, or the directory cannot be written.
+    """
+    counts = Counts.of(account, rows.num_rows)
+    if not counts.balanced:
+        raise StoreError(
+            f"{step_dir.name}/{account.shard}: {counts.planned} rows were planned, but {counts.out} came out, "
+            f"{counts.rejected.total()} were rejected, {counts.pending} are pending and {counts.surplus} surplus; "
+            "a stage of the pipeline dropped rows without a reject, or lost the task's _metadata"
+        )
+    content = content_hash(rows)
+    footer = {
+        "step": step_dir.name,
+        "fingerprint": fingerprint,
+        "upstream": account.upstream,
+        "content": content,
+        "counts": asdict(counts),
+    }
+    tagged = rows.replace_schema_metadata({_FOOTER: json.dumps(footer).encode()})
+
+    def write(folder: Path) -> None:
+        pq.write_table(tagged, folder / ROWS, compression="zstd")
+        for name, entries in ((REJECTS, account.rejects), (PENDING, account.pending)):
+            pq.write_table(to_table(entries, REJECT), folder / name, compression="zstd")
+
+    target = step_dir / account.shard
+    publish_dir(target, write)
+    return Shard(target, step_dir.name, fingerprint, account.upstream, content, counts)
+
+
+def read_shard(path: Path) -> Shard | None:
+    """Return the shard at ``path`` from its footer alone, or null where there is none.
+
+    Raises:
+        StoreError: If something is there that is no shard of ours.
+    """
+    file = path / ROWS
+    if not file.is_file():
+        return None
+    try:
+        footer = json.loads((pq.read_schema(file).metadata or {})[_FOOTER])
+        counts = Counts(**{**footer["counts"], "rejected": Counter(footer["counts"]["rejected"])})
+        return Shard(path, footer["step"], footer["fingerprint"], footer["upstream"], footer["content"], counts)
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise StoreError(f"{file}: is no shard of this project ({error}); move it away and run again") from error
+
+
+def list_shards(step_dir: Path) -> dict[str, Shard]:
+    """Return the published shards of a step by name, in order."""
+    if not step_dir.is_dir():
+        return {}
+    names = sorted(p.name for p in step_dir.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = {name: read_shard(step_dir / name) for name in names}
+    return {name: shard for name, shard in found.items() if shard is not None}
+
+
+def read_rows(shard: Path, file: str = ROWS) -> pa.Table:
+    """Return the rows of a published shard (or its rejects, or what is pending)."""
+    return pq.read_table(shard / file).replace_schema_metadata(None)
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's content, or null where there is none.
+
+    Raises:
+        StoreError: If it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StoreError(f"{path}: is not JSON ({error}); move it away and run again") from None
+
+
+def clean_leftovers(step_dir: Path) -> None:
+    """Remove what an interrupted write left beside its place."""
+    if step_dir.is_dir():
+        for path in step_dir.iterdir():
+            if path.name.startswith(".") and path.suffix in (".tmp", ".old"):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
