@@ -159,15 +159,14 @@ class CurateSection(Section):
     """Step 5: what is kept."""
 
     max_seed_overlap: Share = Field(0.5, description="Share of a question's word 5-grams that its own seed may hold.")
-    filters: tuple[FilterChoice, ...] = (
-        FilterChoice(
-            filter="nemo_curator.stages.text.filters:WordCountFilter",
-            args={"min_words": 30, "max_words": 4000},
+    filters: tuple[FilterChoice, ...] = Field(
+        (
+            FilterChoice(
+                filter="nemo_curator.stages.text.filters.heuristic:WordCountFilter",
+                args={"min_words": 30, "max_words": 4000},
+            ),
         ),
-        FilterChoice(
-            filter="nemo_curator.stages.text.filters:RepeatingTopNGramsFilter",
-            args={"n": 4, "max_repeating_ngram_ratio": 0.3},
-        ),
+        description="NeMo Curator's document filters, in this order.",
     )
 
 
@@ -252,7 +251,12 @@ def _override(data: dict[str, Any], override: str) -> None:
 def _explain(path: Path, error: ValidationError) -> str:
     """One line a mistake, in the user's own terms."""
     lines = []
-    for item in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for item in found:
+        if item["type"] == "too_short" and any(
+            item["loc"] == other["loc"][: len(item["loc"])] != other["loc"] for other in found
+        ):
+            continue  # pydantic counts a wrong entry as a missing one, too
         where = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             known = _known_keys(item["loc"][:-1])

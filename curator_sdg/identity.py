@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 _SPACE = re.compile(r"\s+")
+_BLANK_LINES = re.compile(r"\n{3,}")
+_LEADING = re.compile(r"^(?:[\s,;:!?\"'`“”‘’«»。、！？]|\.(?!\d))+")  # a point may begin a number
 _EDGE_PUNCTUATION = " \t\n.,;:!?\"'`“”‘’«»。、！？"
 
 
@@ -30,7 +32,12 @@ def normalise_answer(text: str) -> str:
 
     Signs stay (``-3`` is not ``3``), inner punctuation stays (``1,2`` is not ``12``).
     """
-    return normalise(text).strip(_EDGE_PUNCTUATION)
+    return _LEADING.sub("", normalise(text).rstrip(_EDGE_PUNCTUATION))
+
+
+def tidy(text: str) -> str:
+    """Return rendered ``text`` without white space at its ends and with at most one blank line in a row."""
+    return _BLANK_LINES.sub("\n\n", text).strip()
 
 
 def stable_hash(*parts: Any, size: int = 16) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any
 
 from curator_sdg.errors import LedgerError
 from curator_sdg.records import Record, Reject
@@ -84,6 +84,16 @@ class Counts:
         reasons = Counter(reject["reason"] for reject in account.rejects)
         return cls(account.planned, out, reasons, len(account.pending), account.surplus)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain data, reasons by falling count."""
+        reasons = dict(sorted(self.rejected.items(), key=lambda item: (-item[1], item[0])))
+        return {**vars(self), "rejected": reasons}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Counts:
+        """Return the figures that :meth:`to_json` wrote."""
+        return cls(**{**data, "rejected": Counter(data["rejected"])})
+
     @property
     def settled(self) -> int:
         """Rows whose fate is known."""
@@ -104,17 +114,6 @@ class Counts:
         )
 
 
-class StepJson(TypedDict):
-    """A step as ``curator-sdg ledger --json`` writes it."""
-
-    step: str
-    planned: int
-    out: int
-    rejected: dict[str, int]
-    pending: int
-    surplus: int
-
-
 @dataclass
 class StepAccount:
     """A step's figures, and where they do not add up."""
@@ -123,17 +122,9 @@ class StepAccount:
     counts: Counts
     problems: list[str] = field(default_factory=list)
 
-    def to_json(self) -> StepJson:
-        """Return the step as plain data, reasons by falling count."""
-        counts = self.counts
-        return StepJson(
-            step=self.step,
-            planned=counts.planned,
-            out=counts.out,
-            rejected=dict(sorted(counts.rejected.items(), key=lambda item: (-item[1], item[0]))),
-            pending=counts.pending,
-            surplus=counts.surplus,
-        )
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as plain data."""
+        return {"step": self.step, **self.counts.to_json()}
 
 
 @dataclass

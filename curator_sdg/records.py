@@ -182,3 +182,13 @@ def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
         if not row.keys() <= names:
             raise KeyError(f"columns {sorted(row.keys() - names)} are not in the record's schema")
     return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def to_records(table: pa.Table, schema: pa.Schema) -> list[Record]:
+    """Return the rows of ``table`` as records with exactly the keys of ``schema``.
+
+    Columns that the table lacks are null, those that the schema lacks are left out.
+    """
+    present = [name for name in schema.names if name in table.column_names]
+    absent = dict.fromkeys(name for name in schema.names if name not in table.column_names)
+    return [{**row, **absent} for row in table.select(present).to_pylist()]

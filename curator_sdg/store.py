@@ -13,9 +13,8 @@ import json
 import os
 import shutil
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +153,7 @@ def publish_shard(step_dir: Path, rows: pa.Table, account: Account, fingerprint:
         "fingerprint": fingerprint,
         "upstream": account.upstream,
         "content": content,
-        "counts": asdict(counts),
+        "counts": counts.to_json(),
     }
     tagged = rows.replace_schema_metadata({_FOOTER: json.dumps(footer).encode()})
 
@@ -179,7 +178,7 @@ def read_shard(path: Path) -> Shard | None:
         return None
     try:
         footer = json.loads((pq.read_schema(file).metadata or {})[_FOOTER])
-        counts = Counts(**{**footer["counts"], "rejected": Counter(footer["counts"]["rejected"])})
+        counts = Counts.from_json(footer["counts"])
         return Shard(path, footer["step"], footer["fingerprint"], footer["upstream"], footer["content"], counts)
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{file}: is no shard of this project ({error}); move it away and run again") from error

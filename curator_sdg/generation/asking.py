@@ -1,0 +1,140 @@
+"""What the two stages that ask a teacher have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+from nemo_curator.backends.base import WorkerMetadata
+from nemo_curator.stages.base import ProcessingStage
+from nemo_curator.tasks import DocumentBatch
+
+from curator_sdg.config import Sampling, TeacherSection
+from curator_sdg.epoch import Epoch
+from curator_sdg.identity import stable_hash
+from curator_sdg.ledger import Account, account_of
+from curator_sdg.records import Record, to_records, to_table
+from curator_sdg.teacher import ShardJournal, acquire, release
+from curator_sdg.teacher.base import Completion, Message, Outcome, Request
+
+
+@dataclass
+class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
+    """Asks about every record of a batch at once, and settles each record on all of its replies.
+
+    On the Dask backend such a stage runs in the teacher worker, where all batches that are open at a time share one
+    dispatcher; on any other backend each worker has its own, and limits are per worker.
+
+    Attributes:
+        teacher: The teacher, as the configuration describes it.
+        seed: The run's seed, for every drawn choice.
+        journal: Folder of the journal; null asks without one, and nothing survives a crash.
+        epoch: The start of the run that this stage belongs to; null outside of a run.
+    """
+
+    teacher: TeacherSection
+    seed: int = 0
+    journal: Path | None = None
+    epoch: Epoch | None = None
+
+    dask_resources: ClassVar[dict[str, float]] = {"TEACHER": 1}
+    step: ClassVar[str]
+    record_schema: ClassVar[pa.Schema]
+    result_schema: ClassVar[pa.Schema]
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        """Return what a batch must have."""
+        return ["data"], list(self.required)
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        """Return what a batch then has."""
+        return ["data"], self.result_schema.names
+
+    def setup(self, worker_metadata: WorkerMetadata | None = None) -> None:  # noqa: ARG002
+        """Join this process's dispatcher for the teacher, or start it."""
+        self._dispatcher = acquire(self.teacher, self.epoch)
+
+    def teardown(self) -> None:
+        """Leave the dispatcher; the last one out closes it."""
+        if (dispatcher := self.__dict__.pop("_dispatcher", None)) is not None:
+            release(dispatcher)
+
+    def process(self, task: DocumentBatch) -> DocumentBatch:
+        """Return the batch of what came of its records; what did not is in the task's account."""
+        account = account_of(task)
+        records = to_records(task.to_pyarrow(), self.record_schema)
+        asked = [(record, list(self.requests(record, account))) for record in records]
+        outcomes = iter(self._complete([r for _, requests in asked for r in requests], records, account))
+        results: list[Record] = []
+        for record, requests in asked:
+            results.extend(self.settle(record, [next(outcomes) for _ in requests], account))
+        return DocumentBatch(
+            dataset_name=task.dataset_name,
+            data=to_table(results, self.result_schema),
+            _metadata=task._metadata,
+            _stage_perf=task._stage_perf,
+        )
+
+    def _complete(self, requests: Sequence[Request], records: Sequence[Record], account: Account) -> Sequence[Outcome]:
+        if self.journal is None:
+            return self._dispatcher.complete(requests, None)
+        # Outside of a run a batch has no shard; its content then names its part of the journal.
+        shard = account.shard or stable_hash([record[self.record_schema.names[0]] for record in records])
+        number = self.epoch.number if self.epoch else 0
+        with ShardJournal(self.journal, self.step, shard, number) as journal:
+            outcomes = self._dispatcher.complete(requests, journal)
+            journal.seal()
+            return outcomes
+
+    def request(
+        self,
+        record_id: str,
+        sample: int,
+        messages: tuple[Message, ...],
+        sampling: Sampling,
+        schema: dict[str, Any],
+    ) -> Request:
+        """Return one request of this step to its teacher."""
+        return Request(
+            record_id=record_id,
+            step=self.step,
+            sample=sample,
+            messages=messages,
+            model=self.teacher.model,
+            revision=self.teacher.revision,
+            sampling=sampling.model_dump(),
+            schema=schema,
+        )
+
+    @property
+    @abstractmethod
+    def required(self) -> Iterable[str]:
+        """Columns without which a record cannot be asked about."""
+
+    @abstractmethod
+    def requests(self, record: Record, account: Account) -> Iterable[Request]:
+        """Return the requests for one record; none, with a reject in the account, where it cannot be asked."""
+
+    @abstractmethod
+    def settle(self, record: Record, outcomes: Sequence[Outcome], account: Account) -> Iterable[Record]:
+        """Return what came of one record; every request of it is a result, a reject or pending."""
+
+
+def token_counts(completions: Iterable[Completion]) -> dict[str, int | None]:
+    """Sum what the endpoint counted; a figure that it withheld for one reply is null for all."""
+    replies = list(completions)
+
+    def total(name: str) -> int | None:
+        counts = [getattr(reply, name) for reply in replies]
+        return None if None in counts else sum(counts)
+
+    return {
+        "prompt": total("prompt_tokens"),
+        "cached": total("cached_tokens"),
+        "completion": total("completion_tokens"),
+        "requests": len(replies),
+    }

@@ -1,0 +1,119 @@
+"""Step 3: a teacher writes new questions after the seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from curator_sdg.config import GenerateSection
+from curator_sdg.generation.asking import AskTeacher, token_counts
+from curator_sdg.generation.parsing import parse_reply
+from curator_sdg.generation.prompts import Prompts, generation_messages, prompt_choice
+from curator_sdg.generation.replies import question_schema
+from curator_sdg.identity import seeded_index, seeded_permutation, stable_hash
+from curator_sdg.ledger import Account
+from curator_sdg.records import QUESTION, SEED, Record
+from curator_sdg.teacher.base import Completion, Failure, Outcome, Refusal, Request
+
+_CARRIED = (
+    *("seed_id", "kind", "output_type", "framing", "depth", "group", "family", "task", "domain", "language"),
+    *("answer_format", "source"),
+)
+
+
+@dataclass
+class GenerateQuestions(AskTeacher):
+    """Turns seeds (schema ``SEED``) into new questions of the same capability (schema ``QUESTION``).
+
+    ``config.questions_per_seed`` questions are asked for each seed. What cannot be used is a reject with the reason
+    ``cut``, ``garbage``, ``schema``, ``refused`` or ``no_prompt``, and the reply as it came.
+    """
+
+    config: GenerateSection = field(default_factory=GenerateSection)
+    name: str = "generate_questions"
+
+    step: ClassVar[str] = "generate"
+    record_schema = SEED
+    result_schema = QUESTION
+
+    def __post_init__(self) -> None:
+        self.prompts = Prompts("generate", self.config.prompts)
+
+    @property
+    def required(self) -> Iterable[str]:
+        """Columns that the prompts are made from."""
+        return ("seed_id", "framing", "depth", "domain", "language", "question", "answer", "answer_format")
+
+    def target_label(self, seed: Record, sample: int) -> str | None:
+        """Return the label that a new classification item must have: drawn, so that labels come out even."""
+        if seed["framing"] != "classification":
+            return None
+        labels: list[str] = seed["options"]
+        return labels[seeded_index(len(labels), self.seed, "label", seed["seed_id"], sample)]
+
+    def requests(self, record: Record, account: Account) -> Iterable[Request]:
+        """Return one request for each question wanted of a seed."""
+        choice = prompt_choice(record)
+        for sample in range(self.config.questions_per_seed):
+            if choice is None:
+                kind = f"{record['framing']}, {record['answer_format']}, context: {bool(record['context'])}"
+                account.reject(record, stage=self.name, reason="no_prompt", detail=kind, key=_slot(record, sample))
+                continue
+            target = self.target_label(record, sample)
+            yield self.request(
+                record["seed_id"],
+                sample,
+                generation_messages(self.prompts, choice, record, target),
+                self.config.sampling,
+                question_schema(choice.fields, record, target),
+            )
+
+    def settle(self, record: Record, outcomes: Sequence[Outcome], account: Account) -> Iterable[Record]:
+        """Return the new questions of a seed."""
+        choice = prompt_choice(record)
+        for sample, outcome in enumerate(outcomes):
+            key = _slot(record, sample)
+            if isinstance(outcome, Failure):
+                account.postpone(record, stage=self.name, reason=outcome.reason, detail=outcome.detail, key=key)
+                continue
+            if isinstance(outcome, Refusal):
+                account.reject(record, stage=self.name, reason="refused", detail=outcome.detail, key=key)
+                continue
+            assert choice is not None  # without a choice there was no request
+            target = self.target_label(record, sample)
+            value, reason, detail = parse_reply(outcome, question_schema(choice.fields, record, target))
+            if value is None:
+                account.reject(record, stage=self.name, reason=reason or "", detail=detail, raw=outcome.text, key=key)
+                continue
+            yield self._question(record, sample, value, outcome)
+
+    def _question(self, seed: Record, sample: int, reply: dict[str, Any], completion: Completion) -> Record:
+        content = {
+            "question": reply["question"],
+            "context": reply.get("context"),
+            "options": reply.get("options"),
+            "tests": reply.get("tests"),
+        }
+        question_id = stable_hash(seed["seed_id"], sample, content, reply["answer"])
+        if seed["framing"] == "classification":
+            content["options"] = seed["options"]  # a fixed set of labels keeps its order
+        elif content["options"]:
+            # The order in which a teacher writes options tells where it likes to put the right one.
+            order = seeded_permutation(len(content["options"]), self.seed, "options", question_id)
+            content["options"] = [content["options"][i] for i in order]
+        return {
+            "question_id": question_id,
+            **{name: seed[name] for name in _CARRIED},
+            **content,
+            "proposed_answer": reply["answer"],
+            "teacher": self.teacher.model,
+            "prompt_hash": self.prompts.hash,
+            "generate_tokens": token_counts([completion]),
+            "flags": [],
+        }
+
+
+def _slot(seed: Record, sample: int) -> str:
+    """Return the name of a question that was planned, whatever became of it."""
+    return f"{seed['seed_id']}-{sample}"

@@ -1,0 +1,1 @@
+"""From answered questions to files that a trainer reads."""

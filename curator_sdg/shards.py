@@ -1,0 +1,103 @@
+"""The first and last stage of every step: a published shard in, a published shard out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from nemo_curator.stages.base import ProcessingStage
+from nemo_curator.tasks import DocumentBatch, FileGroupTask
+
+from curator_sdg.ledger import METADATA_KEY, Account, account_of
+from curator_sdg.records import KEPT
+from curator_sdg.store import ROWS, publish_shard, read_rows
+
+
+def shard_task(step: str, shards: Sequence[Path], upstream: str) -> FileGroupTask:
+    """Return the task that stands for one shard of a step.
+
+    Args:
+        step: The step that reads it.
+        shards: The folder of its rows, and perhaps that of the list of those to keep.
+        upstream: Content hash of all of these.
+    """
+    return FileGroupTask(
+        dataset_name=step,
+        data=[str(path / ROWS) for path in shards],
+        _metadata={"shard": shards[0].name, "upstream": upstream},
+    )
+
+
+@dataclass
+class ReadShard(ProcessingStage[FileGroupTask, DocumentBatch]):
+    """Reads a published shard, opens its account, and leaves out what a removal list does not keep.
+
+    Attributes:
+        fan_out: Results that the step plans for each row.
+    """
+
+    fan_out: int = 1
+    name: str = "read_shard"
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        """Return what a task must have."""
+        return ["data"], []
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        """Return what a batch then has."""
+        return ["data"], []
+
+    def process(self, task: FileGroupTask) -> DocumentBatch:
+        """Return the shard's rows as one batch."""
+        rows, *kept = (Path(file).parent for file in task.data)
+        table = read_rows(rows)
+        if kept:
+            ids = read_rows(kept[0])[KEPT.names[0]]
+            table = table.filter(pc.is_in(table[KEPT.names[0]], value_set=ids.combine_chunks()))
+        account = Account(
+            rows.name, planned=table.num_rows * self.fan_out, upstream=task._metadata.get("upstream", "")
+        )
+        metadata: dict[str, Any] = {**task._metadata, METADATA_KEY: account}
+        return DocumentBatch(
+            dataset_name=task.dataset_name, data=table, _metadata=metadata, _stage_perf=task._stage_perf
+        )
+
+
+@dataclass
+class WriteShard(ProcessingStage[DocumentBatch, FileGroupTask]):
+    """Publishes a batch, its rejects and its figures as one shard; rows that do not balance end the run.
+
+    Attributes:
+        step_dir: The step's folder.
+        schema: What the rows must be.
+        fingerprint: The step's, kept in the shard's footer.
+    """
+
+    step_dir: Path
+    schema: pa.Schema
+    fingerprint: str = ""
+    name: str = "write_shard"
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        """Return what a batch must have."""
+        return ["data"], self.schema.names
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        """Return what the task then has."""
+        return ["data"], []
+
+    def process(self, task: DocumentBatch) -> FileGroupTask:
+        """Return a task that names the published file and carries no rows."""
+        table = task.to_pyarrow().select(self.schema.names).cast(self.schema)
+        shard = publish_shard(self.step_dir, table, account_of(task), self.fingerprint)
+        carried = {key: value for key, value in task._metadata.items() if key != METADATA_KEY}
+        return FileGroupTask(
+            dataset_name=task.dataset_name,
+            data=[str(shard.rows)],
+            _metadata={**carried, "counts": shard.counts},
+            _stage_perf=task._stage_perf,
+        )
