@@ -75,10 +75,11 @@ def run(
     from curator_sdg.progress import Progress  # noqa: PLC0415
     from curator_sdg.workflow import Run  # noqa: PLC0415
 
-    start = Run(settings, until or STEPS[-1], Progress(_err))
-    ledger = start.execute()
+    last = until or STEPS[-1]
+    with Run(settings, Progress(_err)) as start:
+        ledger = start.execute(last)
     _out.print(ledger_table(ledger))
-    if start.dir.package.is_dir() and (until or STEPS[-1]) == STEPS[-1]:
+    if last == STEPS[-1]:
         _out.print(f"package: {start.dir.package}", highlight=False, soft_wrap=True)
     if ledger.pending:
         _err.print(

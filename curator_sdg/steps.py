@@ -6,8 +6,10 @@ and the fingerprint of the step before. A shard made under another fingerprint i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 from nemo_curator.stages.base import ProcessingStage
 from pydantic import TypeAdapter
 
@@ -73,54 +75,57 @@ def _catalogued(config: Config) -> list[Any]:
     return [TypeAdapter(Entry).dump_python(entry, mode="json") for entry in entries]
 
 
-def collect_stages(config: Config, run: RunDir, fingerprint: str) -> Stages:
-    """Steps 1 and 2: a task's training rows become seeds."""
+def step_stages(step: str, config: Config, run: RunDir, fingerprint: str, epoch: Epoch | None) -> Stages:
+    """Return the Curator stages of a step: a published shard (or a task's name) in, a published shard out.
+
+    Args:
+        step: One that is a pipeline: ``collect``, ``generate``, ``enrich``, ``curate`` or ``package``.
+        config: The run's configuration.
+        run: The run's directory.
+        fingerprint: The step's.
+        epoch: This start of the run; what asks a teacher stops when a newer one begins.
+
+    Raises:
+        ConfigError: If a prompt, a template or a filter of the user's cannot be used.
+    """
+    middle, schema = _MIDDLES[step](config, run, epoch)
+    first = [] if step == "collect" else [ReadShard(fan_out(step, config))]
+    return [*first, *middle, WriteShard(run.step(step), schema, fingerprint)]
+
+
+def _collect(config: Config, run: RunDir, epoch: Epoch | None) -> tuple[Stages, pa.Schema]:  # noqa: ARG001
     root = str(config.seeds.data_root) if config.seeds.data_root else None
-    return [
-        CollectSeeds(data_root=root, seed=config.run.seed),
-        WriteShard(run.step("collect"), SEED, fingerprint),
-    ]
+    return [CollectSeeds(data_root=root, seed=config.run.seed)], SEED
 
 
-def generate_stages(config: Config, run: RunDir, fingerprint: str, epoch: Epoch | None) -> Stages:
-    """Step 3: a shard of seeds becomes checked questions."""
+def _generate(config: Config, run: RunDir, epoch: Epoch | None) -> tuple[Stages, pa.Schema]:
+    seed, journal = config.run.seed, run.journal
     return [
-        ReadShard(fan_out("generate", config)),
-        GenerateQuestions(
-            teacher=config.teacher, seed=config.run.seed, journal=run.journal, epoch=epoch, config=config.generate
-        ),
+        GenerateQuestions(teacher=config.teacher, seed=seed, journal=journal, epoch=epoch, config=config.generate),
         CheckQuestions(),
         DropSeedCopies(run.step("seeds"), config.curate.max_seed_overlap),
-        WriteShard(run.step("generate"), QUESTION, fingerprint),
-    ]
+    ], QUESTION
 
 
-def enrich_stages(config: Config, run: RunDir, fingerprint: str, epoch: Epoch | None) -> Stages:
-    """Step 4: the questions that dedup kept get voted answers."""
+def _enrich(config: Config, run: RunDir, epoch: Epoch | None) -> tuple[Stages, pa.Schema]:
+    seed, journal = config.run.seed, run.journal
     return [
-        ReadShard(),
-        EnrichAnswers(
-            teacher=config.teacher, seed=config.run.seed, journal=run.journal, epoch=epoch, config=config.enrich
-        ),
-        WriteShard(run.step("enrich"), ANSWER, fingerprint),
-    ]
+        EnrichAnswers(teacher=config.teacher, seed=seed, journal=journal, epoch=epoch, config=config.enrich)
+    ], ANSWER
 
 
-def curate_stages(config: Config, run: RunDir, fingerprint: str) -> Stages:
-    """Step 5, filter: Curator's filters over what was answered."""
-    return [
-        ReadShard(),
-        ComposeText(),
-        *filter_stages(config.curate.filters),
-        ToCurated(),
-        WriteShard(run.step("curate"), CURATED, fingerprint),
-    ]
+def _curate(config: Config, run: RunDir, epoch: Epoch | None) -> tuple[Stages, pa.Schema]:  # noqa: ARG001
+    return [ComposeText(), *filter_stages(config.curate.filters), ToCurated()], CURATED
 
 
-def package_stages(config: Config, run: RunDir, fingerprint: str) -> Stages:
-    """Step 5, package: every variant of every answered question, as text."""
-    return [
-        ReadShard(fan_out("package", config)),
-        RenderExamples(config.package, config.run.seed, config.teacher.obligations),
-        WriteShard(run.step("package"), EXAMPLE, fingerprint),
-    ]
+def _package(config: Config, run: RunDir, epoch: Epoch | None) -> tuple[Stages, pa.Schema]:  # noqa: ARG001
+    return [RenderExamples(config.package, config.run.seed, config.teacher.obligations)], EXAMPLE
+
+
+_MIDDLES: dict[str, Callable[[Config, RunDir, Epoch | None], tuple[Stages, pa.Schema]]] = {
+    "collect": _collect,
+    "generate": _generate,
+    "enrich": _enrich,
+    "curate": _curate,
+    "package": _package,
+}

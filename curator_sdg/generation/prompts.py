@@ -20,7 +20,7 @@ from curator_sdg.teacher.base import Message
 
 _FOLDER = Path(__file__).parent / "prompts"
 
-Field = str  # a key of the reply: context, question, options, answer, tests
+Field = str  # a key of the reply: context, question, options, worked, answer, tests
 
 
 class PromptChoice(NamedTuple):
@@ -34,6 +34,7 @@ class PromptChoice(NamedTuple):
 _SELECTION = PromptChoice("selection", "selection", ("question", "options", "answer"))
 _COMPLETION = PromptChoice("completion", "selection", ("question", "options", "answer"))
 _CLASSIFICATION = PromptChoice("classification", "classification", ("question", "answer"))
+_NUMBER = PromptChoice("short_answer", "short_answer", ("question", "worked", "answer"))
 _SHORT = PromptChoice("short_answer", "short_answer", ("question", "answer"))
 _CODE = PromptChoice("code", "code", ("question", "answer", "tests"))
 
@@ -42,11 +43,11 @@ _TABLE: dict[tuple[Framing, AnswerFormat], PromptChoice] = {
     ("completion", "option"): _COMPLETION,
     ("classification", "label"): _CLASSIFICATION,
     ("classification", "boolean"): _CLASSIFICATION,
-    ("short_answer", "number"): _SHORT,
+    ("short_answer", "number"): _NUMBER,
     ("short_answer", "expression"): _SHORT,
     ("short_answer", "span"): _SHORT,
     ("short_answer", "text"): _SHORT,
-    ("free_form", "number"): _SHORT,
+    ("free_form", "number"): _NUMBER,
     ("free_form", "expression"): _SHORT,
     ("free_form", "text"): _SHORT,
     ("code", "code"): _CODE,

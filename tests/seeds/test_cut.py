@@ -1,0 +1,42 @@
+from curator_sdg.identity import stable_hash
+from curator_sdg.ledger import Account
+from curator_sdg.records import SEED, to_table
+from curator_sdg.seeds.cut import cut_seeds
+from curator_sdg.store import publish_shard, read_rows
+from tests.records import seed
+
+
+def collected(tmp_path, task, rows):
+    seeds = sorted((seed(seed_id=stable_hash(row), task=task) for row in rows), key=lambda s: s["seed_id"])
+    return publish_shard(tmp_path / "collected", to_table(seeds, SEED), Account(task, planned=len(seeds)), "f")
+
+
+def cut(tmp_path, shards, limit=None, name="seeds"):
+    return cut_seeds(shards, tmp_path / name, shard_size=4, limit=limit, fingerprint="f")
+
+
+def ids(shards):
+    return [read_rows(shard.path)["seed_id"].to_pylist() for shard in shards]
+
+
+def test_shards_are_slices_of_the_hash_order_with_all_tasks_mixed(tmp_path):
+    shards = cut(tmp_path, [collected(tmp_path, "a", range(5)), collected(tmp_path, "b", range(5, 10))])
+    assert [shard.name for shard in shards] == ["000000", "000001", "000002"]
+    assert [seed_id for shard in ids(shards) for seed_id in shard] == sorted(stable_hash(i) for i in range(10))
+    tasks = [set(read_rows(shard.path)["task"].to_pylist()) for shard in shards]
+    assert {"a", "b"} in tasks
+
+
+def test_a_limit_ends_the_order_and_the_rest_is_surplus(tmp_path):
+    source = [collected(tmp_path, "a", range(10))]
+    whole, limited = cut(tmp_path, source), cut(tmp_path, source, limit=6, name="limited")
+    assert ids(limited) == [ids(whole)[0], ids(whole)[1][:2]]
+    assert [shard.counts.surplus for shard in limited] == [0, 4]
+    assert all(shard.counts.balanced for shard in limited)
+
+
+def test_a_row_reached_through_two_tasks_is_one_seed_and_one_reject(tmp_path):
+    shards = cut(tmp_path, [collected(tmp_path, "a", range(3)), collected(tmp_path, "b", range(2, 5))])
+    assert sum(shard.counts.out for shard in shards) == 5
+    assert shards[-1].counts.rejected == {"duplicate": 1}
+    assert sum(shard.counts.planned for shard in shards) == 6
