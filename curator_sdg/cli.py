@@ -61,7 +61,6 @@ def run(
 
     Exit status: 0 done; 1 an error; 3 done, but rows are pending (run it again); 130 interrupted.
     """
-    _quiet()
     from curator_sdg.config import load  # noqa: PLC0415
     from curator_sdg.report.tables import ledger_table  # noqa: PLC0415
     from curator_sdg.rundir import STEPS  # noqa: PLC0415
@@ -75,9 +74,14 @@ def run(
     from curator_sdg.progress import Progress  # noqa: PLC0415
     from curator_sdg.workflow import Run  # noqa: PLC0415
 
+    _quiet()  # after the import: NeMo Curator sets loguru up when it is imported
     last = until or STEPS[-1]
-    with Run(settings, Progress(_err)) as start:
-        ledger = start.execute(last)
+    try:
+        with Run(settings, Progress(_err)) as start:
+            ledger = start.execute(last)
+    except KeyboardInterrupt:
+        _err.print("interrupted; run the same command to go on", style="yellow")
+        raise typer.Exit(INTERRUPTED) from None
     _out.print(ledger_table(ledger))
     if last == STEPS[-1]:
         _out.print(f"package: {start.dir.package}", highlight=False, soft_wrap=True)
@@ -92,7 +96,6 @@ def run(
 @app.command()
 def validate(config: ConfigArgument, overrides: SetOption = None) -> None:
     """Check a configuration, its tasks and its prompts without running anything."""
-    _quiet()
     from curator_sdg.config import load  # noqa: PLC0415
 
     settings = load(config, overrides)
@@ -184,9 +187,6 @@ def main() -> None:
     except SdgError as error:
         _err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        _err.print("interrupted; run the same command to go on", style="yellow")
-        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

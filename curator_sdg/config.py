@@ -158,7 +158,8 @@ class FilterChoice(Section):
 class CurateSection(Section):
     """Step 5: what is kept."""
 
-    max_seed_overlap: Share = Field(0.5, description="Share of a question's word 5-grams that its own seed may hold.")
+    # Two rows of one task rarely share a tenth of their 3-grams, a row and its paraphrase half of them.
+    max_seed_overlap: Share = Field(0.4, description="Share of a question's word 3-grams that its own seed may hold.")
     filters: tuple[FilterChoice, ...] = Field(
         (
             FilterChoice(

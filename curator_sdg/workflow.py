@@ -252,7 +252,8 @@ class Run:
             def published(task: Task[Any]) -> None:
                 advance(task._metadata.get("counts", Counts()))
 
-            executor = DaskExecutor(client=client, on_task_done=published)
+            # Curator warns of every batch without rows, which is normal here: the account has them all.
+            executor = DaskExecutor({"log_level": "ERROR"}, client=client, on_task_done=published)
             pipeline = Pipeline(name=step, stages=self.stages(step))
             return pipeline.run(executor, initial_tasks=list(tasks)) or []
 

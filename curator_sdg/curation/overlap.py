@@ -12,7 +12,7 @@ _DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
 _UNSPACED = 12
 
 
-def shingles(text: str, n: int = 5) -> set[tuple[str, ...]]:
+def shingles(text: str, n: int = 3) -> set[tuple[str, ...]]:
     """Return the word ``n``-grams of ``text``; numbers count as one and the same word.
 
     A text with other numbers thus has the same shingles. Where words are not spaced, characters take their place
@@ -24,7 +24,7 @@ def shingles(text: str, n: int = 5) -> set[tuple[str, ...]]:
     return set(ngrams(tokens, n))
 
 
-def containment(text: str, other: str, n: int = 5) -> float:
+def containment(text: str, other: str, n: int = 3) -> float:
     """Return the share of the shingles of ``text`` that ``other`` holds too, 0 to 1."""
     own = shingles(text, n)
     return len(own & shingles(other, n)) / len(own) if own else 0.0

@@ -45,7 +45,7 @@ class CheckQuestions(ProcessingStage[DocumentBatch, DocumentBatch]):
 
 @dataclass
 class DropSeedCopies(ProcessingStage[DocumentBatch, DocumentBatch]):
-    """Drops questions that repeat their own seed: the same normalised, or too many of its word 5-grams.
+    """Drops questions that repeat their own seed: the same normalised, or too many of its word 3-grams.
 
     Numbers count as one word, so a seed with other numbers is a copy of it.
 
@@ -55,7 +55,7 @@ class DropSeedCopies(ProcessingStage[DocumentBatch, DocumentBatch]):
     """
 
     seeds: Path
-    max_overlap: float = 0.5
+    max_overlap: float = 0.4
     name: str = "drop_seed_copies"
 
     def inputs(self) -> tuple[list[str], list[str]]:

@@ -1,0 +1,13 @@
+"""Open questions with a list of accepted answers."""
+
+from __future__ import annotations
+
+from curator_sdg.seeds.adapters.base import Content, Document, Unusable, distinct, texts_of
+
+
+def adapt(document: Document) -> Content:
+    """Take lm-eval's target as the list of aliases; the first is the answer, none being marked canonical."""
+    references = distinct(alias for alias in texts_of(document.target(), "answer") if alias)
+    if not references:
+        raise Unusable("gold_missing")
+    return Content(question=document.question(), answer=references[0], references=references)

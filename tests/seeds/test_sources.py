@@ -1,0 +1,108 @@
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curator_sdg.errors import SourceError
+from curator_sdg.seeds import SplitPolicy, load_catalog
+from curator_sdg.seeds.sources import read_rows
+from tests.seeds.mirror import ROWS, file_of, source_of, write
+
+POLICY = SplitPolicy(load_catalog().triples)
+
+
+def read(task: str, root: Path | None) -> list:
+    return list(read_rows(source_of(task), root, POLICY))
+
+
+def test_values_keep_their_types(tmp_path: Path) -> None:
+    row = {"question": "2024-01-01", "answer": "[0, 1]", "n": 1, "x": 1.0, "b": True, "none": None, "day": "07"}
+    write(tmp_path, "gsm8k", [row])
+    [found] = read("gsm8k", tmp_path)
+    assert found.row == row
+    assert [type(value) for value in found.row.values()] == [type(value) for value in row.values()]
+
+
+def test_a_line_that_is_not_json_is_one_fault_with_file_and_line(tmp_path: Path) -> None:
+    file = write(tmp_path, "gsm8k", [ROWS["gsm8k"], '{"question": "cut', "", "[1, 2]", ROWS["gsm8k"]])
+    file.write_bytes(file.read_bytes() + b'{"question": "\xff\xfe"}\n')
+    rows = read("gsm8k", tmp_path)
+    assert [row.place for row in rows] == [0, 1, 2, 3, 4]
+    assert [row.row is None for row in rows] == [False, True, True, False, True]
+    assert f"{file}, line 2" in rows[1].fault
+    assert rows[1].text == '{"question": "cut'
+    assert f"{file}, line 4: is no JSON object" in rows[2].fault
+    assert f"{file}, line 6" in rows[4].fault
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
+    file = write(tmp_path, "gsm8k", [ROWS["gsm8k"]])
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read("gsm8k", tmp_path)[0].row == ROWS["gsm8k"]
+
+
+def test_parquet_gives_the_same_rows(tmp_path: Path) -> None:
+    rows = [{**ROWS["piqa"], "label": i % 2} for i in range(3000)]
+    file = write(tmp_path, "piqa", rows)
+    expected = read("piqa", tmp_path)
+    file.unlink()
+    pq.write_table(pa.Table.from_pylist(rows), file.with_suffix(".parquet"))
+    assert read("piqa", tmp_path) == expected
+
+
+def test_the_mirror_may_have_a_folder_an_organisation(tmp_path: Path) -> None:
+    folder = tmp_path / "openai" / "gsm8k" / "main"
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").write_text(json.dumps(ROWS["gsm8k"]))
+    assert len(read("gsm8k", tmp_path)) == 1
+
+
+def test_a_missing_file_names_every_path_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SourceError) as error:
+        read("piqa", tmp_path)
+    for path in ("baber__piqa/default/train.jsonl", "baber__piqa/default/train.parquet", "baber/piqa/default"):
+        assert str(tmp_path / path) in str(error.value)
+    assert "seeds.data_root" in str(error.value)
+
+
+def test_a_damaged_parquet_file_is_a_source_error(tmp_path: Path) -> None:
+    file_of(tmp_path, "piqa").with_suffix(".parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(SourceError, match="no readable Parquet file"):
+        read("piqa", tmp_path)
+
+
+def test_a_poisoned_file_of_another_split_is_never_opened(tmp_path: Path) -> None:
+    file = write(tmp_path, "gsm8k", [ROWS["gsm8k"]])
+    for name in ("test.jsonl", "test.parquet", "validation.jsonl"):
+        file.with_name(name).mkdir()  # opening a folder fails
+    opened = []
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+    read("gsm8k", tmp_path)
+    assert str(file) in opened
+    assert not [path for path in opened if "test." in Path(path).name or "validation." in Path(path).name]
+
+
+def test_the_hub_is_asked_for_the_one_split_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset(*args, **kwargs):
+        asked.append((args, kwargs))
+        return iter([ROWS["gsm8k"]])
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    assert [row.row for row in read("gsm8k", None)] == [ROWS["gsm8k"]]
+    assert asked == [(("openai/gsm8k", "main"), {"split": "train", "revision": None, "streaming": True})]
+
+
+def test_a_hub_that_cannot_be_reached_is_a_source_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows():
+        yield ROWS["gsm8k"]
+        raise ConnectionError("no route")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=lambda *_a, **_k: rows()))
+    with pytest.raises(SourceError, match=r"no route.*seeds\.data_root"):
+        read("gsm8k", None)
