@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -23,7 +25,7 @@ app = typer.Typer(
 _out = Console()
 _err = Console(stderr=True)
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 PENDING = 3
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.")]
@@ -59,7 +61,7 @@ def run(
 ) -> None:
     """Run all steps, or go on where an earlier start stopped.
 
-    Exit status: 0 done; 1 an error; 3 done, but rows are pending (run it again); 130 interrupted.
+    Exit status: 0 done; 1 an error; 3 done, but rows are pending (run it again); 130 interrupted; 143 terminated.
     """
     from curator_sdg.config import load  # noqa: PLC0415
     from curator_sdg.report.tables import ledger_table  # noqa: PLC0415
@@ -76,6 +78,8 @@ def run(
 
     _quiet()  # after the import: NeMo Curator sets loguru up when it is imported
     last = until or STEPS[-1]
+    # A batch system's SIGTERM ends a run as Ctrl-C does: workers stopped, everything paid for on disk.
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         with Run(settings, Progress(_err)) as start:
             ledger = start.execute(last)
@@ -170,6 +174,10 @@ def ledger(run_dir: RunArgument, as_json: JsonOption = False) -> None:
     else:
         _out.print(ledger_table(accounts))
     accounts.check()
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
+    raise SystemExit(TERMINATED)
 
 
 def _quiet() -> None:

@@ -47,10 +47,10 @@ def select_rejects(
     return list(itertools.islice(found, n))
 
 
-def records_text(records: Sequence[Mapping[str, Any]]) -> Group:
+def records_text(found: Sequence[Mapping[str, Any]]) -> Group:
     """Return records for printing, their texts whole."""
     panels = []
-    for record in records:
+    for record in found:
         title = next((str(record[name]) for name in _IDS if record.get(name)), "")
         head = "  ".join(f"{name}={record[name]}" for name in _HEAD if record.get(name) is not None)
         parts = [Text(head, style="dim")]
@@ -58,7 +58,7 @@ def records_text(records: Sequence[Mapping[str, Any]]) -> Group:
             if record.get(name):
                 parts += [Text(f"\n{name}", style="bold"), Text(_text(record[name]))]
         panels.append(Panel(Group(*parts), title=title, title_align="left"))
-    return Group(*(panels or ["nothing to show"]))
+    return Group(*panels) if panels else Group("nothing to show")
 
 
 def rejects_text(found: Sequence[Mapping[str, Any]]) -> Group:
@@ -68,7 +68,7 @@ def rejects_text(found: Sequence[Mapping[str, Any]]) -> Group:
         head = Text(f"{row['reason']}: {row['detail']}", style="bold")
         title = Text(f"{row['step']} / {row['stage']}  {row['task']}  {row['record_id']}")
         panels.append(Panel(Group(head, Text(f"\n{row['raw']}")), title=title, title_align="left"))
-    return Group(*(panels or ["no such rejects"]))
+    return Group(*panels) if panels else Group("no such rejects")
 
 
 def _known(run_dir: Path, step: str | None) -> None:

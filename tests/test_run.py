@@ -1,0 +1,289 @@
+"""The whole run, as a user starts it: the command line, a real cluster, a real endpoint."""
+
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from scipy.stats import chisquare
+
+from tests.endpoint import running_endpoint
+from tests.runs import (
+    QUICKSTART,
+    alive,
+    children,
+    environment,
+    ledger,
+    package_digest,
+    run,
+    start,
+    wait_until,
+    write_config,
+)
+
+pytestmark = pytest.mark.slow
+
+MAKER = "tests.maker:project_reply"
+SEEDS, SAMPLES = 56, 5
+
+
+def step(accounts, name):
+    return next(step for step in accounts["steps"] if step["step"] == name)
+
+
+def examples(run_dir: Path):
+    for path in sorted((run_dir / "package").glob("*.jsonl")):
+        yield from map(json.loads, path.read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A run that nothing happened to, and what the endpoint saw of it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with running_endpoint(maker=MAKER) as endpoint:
+        done = run("run", write_config(folder, endpoint.url))
+        assert done.returncode == 0, done.stderr
+        yield folder / "run", done, endpoint.stats()
+
+
+def test_every_row_is_accounted_for_from_the_files_to_the_package(undisturbed):
+    run_dir, _, _ = undisturbed
+    accounts = ledger(run_dir)
+    assert accounts["balanced"]
+    assert accounts == json.loads((run_dir / "ledger.json").read_text())
+    rows = sum(len(path.read_text().splitlines()) for path in (QUICKSTART / "data").rglob("train.jsonl"))
+    assert step(accounts, "collect")["planned"] == rows
+    assert step(accounts, "collect")["rejected"] == {"gold_out_of_range": 2, "duplicate": 1, "gold_missing": 1}
+    for before, after in zip(accounts["steps"], accounts["steps"][1:], strict=False):
+        fan_out = 3 if after["step"] == "package" else 1
+        assert after["planned"] == before["out"] * fan_out
+    assert step(accounts, "package")["out"] == len(list(examples(run_dir)))
+
+
+def test_each_request_is_asked_once_and_the_cap_holds(undisturbed):
+    run_dir, _, stats = undisturbed
+    questions = step(ledger(run_dir), "dedup")["out"]
+    assert sum(stats["asked"].values()) == len(stats["asked"]) == SEEDS + SAMPLES * questions
+    assert stats["max_in_flight"] <= 16
+
+
+def test_examples_carry_their_lineage_and_the_answer_as_text(undisturbed):
+    run_dir, _, _ = undisturbed
+    seen = list(examples(run_dir))
+    assert {example["variant"] for example in seen} == {"answer", "reasoning", "context"}
+    for example in seen:
+        assert example["seed_id"]
+        assert example["task"]
+        assert example["answer"] in example["text"]
+        assert not (example["answer_format"] == "option" and example["answer"] in "ABCDE")
+        assert example["source"]["split"] == "train"
+        assert "unknown" in example["obligations"], "the teacher's terms are not stated"
+
+
+def test_the_closing_table_and_the_place_of_the_package_are_printed(undisturbed):
+    run_dir, done, _ = undisturbed
+    assert "planned" in done.stdout
+    assert f"package: {run_dir / 'package'}" in done.stdout
+
+
+def test_a_finished_run_is_left_as_it_is(undisturbed, tmp_path):
+    run_dir, _, _ = undisturbed
+    before = package_digest(run_dir)
+    shards = {path: path.stat().st_mtime_ns for path in run_dir.glob("*/0*/rows.parquet")}
+    # Nobody listens at that port: a run with nothing left to ask must not need its teacher.
+    done = run("run", write_config(tmp_path, "http://127.0.0.1:9/v1", run={"dir": str(run_dir)}))
+    assert done.returncode == 0, done.stderr
+    assert package_digest(run_dir) == before
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards
+
+
+def test_another_number_of_workers_and_open_shards_makes_the_same_package(undisturbed, tmp_path):
+    with running_endpoint(maker=MAKER) as endpoint:
+        config = write_config(
+            tmp_path, endpoint.url, cluster={"workers": 1}, teacher={"open_shards": 1, "max_in_flight": 3}
+        )
+        assert run("run", config).returncode == 0
+    assert package_digest(tmp_path / "run") == package_digest(undisturbed[0])
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [("kill", -signal.SIGKILL), ("ctrl-c", 130), ("interrupt the driver alone", 130), ("terminate", 143)],
+)
+def test_an_ended_run_goes_on_where_it_stopped_and_asks_nothing_twice(undisturbed, tmp_path, how, status):
+    with running_endpoint(maker=MAKER, latency_s=0.3, sigma=0.6) as endpoint:
+        config = write_config(tmp_path, endpoint.url)
+        for answered in (20, 120):  # within generate, within enrich
+            process = start("run", config)
+            wait_until(lambda: sum(endpoint.stats()["answered"].values()) >= answered)  # noqa: B023
+            below = children(process.pid)
+            if how == "kill":
+                process.kill()
+            elif how == "ctrl-c":
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                process.send_signal(signal.SIGINT if "interrupt" in how else signal.SIGTERM)
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == status
+            assert "Traceback" not in err
+            wait_until(lambda: not alive(below), timeout=30)  # noqa: B023
+        last = run("run", config)
+        assert last.returncode == 0, last.stderr
+        asked = endpoint.stats()["asked"]
+    assert package_digest(tmp_path / "run") == package_digest(undisturbed[0])
+    # A reply that was in the journal is never asked for again: only what was in flight at the two ends is.
+    assert sum(count - 1 for count in asked.values()) <= 2 * 16
+
+
+def test_rows_whose_requests_fail_in_transport_are_pending_and_asked_again(undisturbed, tmp_path):
+    with running_endpoint(maker=MAKER, server_error=0.1, fault_tries=1) as endpoint:
+        config = write_config(tmp_path, endpoint.url, teacher={"max_retries": 0})
+        first = run("run", config)
+        accounts = ledger(tmp_path / "run")
+        assert first.returncode == 3
+        assert "pending" in first.stderr
+        assert accounts["balanced"]
+        assert step(accounts, "generate")["pending"] > 0
+        assert step(accounts, "enrich")["pending"] > 0
+        for _ in range(4):  # what is asked for the first time may fail once more
+            again = run("run", config)
+            if again.returncode == 0:
+                break
+        stats = endpoint.stats()
+    assert again.returncode == 0
+    assert package_digest(tmp_path / "run") == package_digest(undisturbed[0])
+    assert max(stats["answered"].values()) == 1
+
+
+def test_faults_that_retries_outlast_do_not_change_the_output(undisturbed, tmp_path):
+    with running_endpoint(maker=MAKER, rate_limit=0.1, server_error=0.05, drop=0.05, fault_tries=2) as endpoint:
+        done = run("run", write_config(tmp_path, endpoint.url))
+        assert done.returncode == 0, done.stderr
+        assert sum(endpoint.stats()["faults"].values()) > 20
+    assert package_digest(tmp_path / "run") == package_digest(undisturbed[0])
+
+
+def test_bad_content_ends_in_rejects_with_their_raw_text(tmp_path):
+    with running_endpoint(maker=MAKER, garbage=0.1, cut=0.1, refused=0.05) as endpoint:
+        done = run("run", write_config(tmp_path, endpoint.url))
+        assert done.returncode == 0, done.stderr
+    accounts = ledger(tmp_path / "run")
+    assert accounts["balanced"]
+    assert {"garbage", "cut"} <= step(accounts, "generate")["rejected"].keys()
+    shown = run("show", tmp_path / "run", "--step", "rejects", "--reason", "cut", "-n", 1, "--json")
+    reject = json.loads(shown.stdout)
+    assert reject["reason"] == "cut"
+    assert reject["raw"].startswith("{")
+
+
+def test_a_change_of_packaging_redoes_packaging_alone(undisturbed, tmp_path):
+    run_dir, _, _ = undisturbed
+    copied = tmp_path / "run"
+    subprocess.run(["cp", "-r", "--preserve=timestamps", run_dir, copied], check=True)
+    shards = {p: p.stat().st_mtime_ns for p in copied.glob("*/0*/rows.parquet") if p.parts[-3] != "examples"}
+    config = write_config(tmp_path, "http://127.0.0.1:9/v1", package={"variants": ["reasoning"], "formats": ["jsonl"]})
+    done = run("run", config)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in sorted((copied / "package").iterdir())] == ["manifest.json", "reasoning.jsonl"]
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards
+
+
+def test_a_limit_uses_the_first_seeds_and_growing_asks_only_for_the_new_ones(tmp_path):
+    with running_endpoint(maker=MAKER) as endpoint:
+        config = write_config(tmp_path, endpoint.url)
+        assert run("run", config, "--limit", 12).returncode == 0
+        small = ledger(tmp_path / "run")
+        assert step(small, "seeds") == {
+            **step(small, "seeds"),
+            "planned": SEEDS,
+            "out": 12,
+            "surplus": SEEDS - 12,
+        }
+        assert run("run", config, "--limit", 30).returncode == 0
+        assert step(ledger(tmp_path / "run"), "generate")["planned"] == 30
+        assert set(endpoint.stats()["asked"].values()) == {1}
+
+
+def test_until_ends_after_a_step(tmp_path):
+    with running_endpoint(maker=MAKER) as endpoint:
+        done = run("run", write_config(tmp_path, endpoint.url), "--until", "generate", "--limit", 8)
+        assert done.returncode == 0, done.stderr
+    assert [entry["step"] for entry in ledger(tmp_path / "run")["steps"]] == ["collect", "seeds", "generate"]
+    assert not (tmp_path / "run" / "package").exists()
+
+
+def test_the_key_is_sent_and_written_nowhere(tmp_path):
+    with running_endpoint(maker=MAKER, key="sesame-secret") as endpoint:
+        config = write_config(tmp_path, endpoint.url, teacher={"api_key_env": "SDG_TEST_KEY"})
+        missing = run("run", config, "--limit", 8, env=environment(SDG_TEST_KEY=""))
+        assert missing.returncode == 1
+        assert "SDG_TEST_KEY" in missing.stderr
+        done = run("run", config, "--limit", 8, env=environment(SDG_TEST_KEY="sesame-secret"))
+        assert done.returncode == 0, done.stderr
+    found = subprocess.run(["grep", "-r", "sesame-secret", tmp_path], capture_output=True, text=True, check=False)
+    assert found.stdout == ""
+    assert "sesame-secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({}, "teacher.base_urls: http://127.0.0.1:9/v1 cannot be reached"),
+        ({"seeds": {"data_root": "/nowhere"}}, "/nowhere"),
+        ({"seeds": {"tasks": ["arc_easy", "gsm9k"]}}, "task 'gsm9k' is not in the catalogue; did you mean"),
+        ({"enrich": {"prompts": "/nowhere"}}, "enrich.prompts: /nowhere is no folder"),
+        ({"teacher": {"engine": "recorded", "recording": "/nowhere"}}, "teacher.recording: /nowhere does not exist"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_error(tmp_path, sections, message):
+    done = run("run", write_config(tmp_path, "http://127.0.0.1:9/v1", **sections))
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_task_that_cannot_load_is_reported_and_the_run_goes_on_unless_strict(tmp_path):
+    data = tmp_path / "data"
+    subprocess.run(["cp", "-r", QUICKSTART / "data", data], check=True)
+    (data / "openai__gsm8k" / "main" / "train.jsonl").unlink()
+    with running_endpoint(maker=MAKER) as endpoint:
+        config = write_config(tmp_path, endpoint.url, seeds={"data_root": str(data)})
+        done = run("run", config, "--until", "seeds")
+        assert done.returncode == 0
+        assert "gsm8k: no seeds" in done.stderr
+        assert list(ledger(tmp_path / "run")["failed_tasks"]) == ["gsm8k"]
+        strict = run("run", config, "--until", "seeds", "--set", "seeds.strict=true")
+    assert strict.returncode == 1
+    assert "train.jsonl" in strict.stderr
+
+
+def test_no_ray_process_is_started(tmp_path):
+    with running_endpoint(maker=MAKER, latency_s=0.5) as endpoint:
+        process = start("run", write_config(tmp_path, endpoint.url), "--limit", 16)
+        wait_until(lambda: sum(endpoint.stats()["answered"].values()) >= 20)
+        commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in alive(children(process.pid))]
+        process.communicate(timeout=120)
+    assert len(commands) >= 3, "two CPU workers and the teacher worker"
+    assert not [command for command in commands if b"raylet" in command or b"gcs_server" in command]
+
+
+REAL = Path(os.environ.get("CURATOR_SDG_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real rows are not here (set CURATOR_SDG_REAL_DATA)")
+def test_real_rows_are_all_accounted_for_and_right_answers_stand_everywhere(tmp_path):
+    tasks = ["arc_easy", "piqa", "commonsense_qa", "winogrande", "sglue_rte", "gsm8k", "drop", "mbpp"]
+    with running_endpoint(maker=MAKER) as endpoint:
+        seeds = {"tasks": tasks, "data_root": str(REAL), "limit_per_task": 50}
+        done = run("run", write_config(tmp_path, endpoint.url, run={"shard_size": 64}, seeds=seeds))
+        assert done.returncode == 0, done.stderr
+    accounts = ledger(tmp_path / "run")
+    assert accounts["balanced"]
+    assert list(accounts["failed_tasks"]) == ["piqa"], "these rows hold no training split of it"
+    assert step(accounts, "collect")["planned"] == 7 * 50
+    for task, options in (("arc_easy", 4), ("commonsense_qa", 5), ("winogrande", 2)):
+        positions = Counter(e["answer_position"] for e in examples(tmp_path / "run") if e["task"] == task)
+        assert chisquare([positions[i] for i in range(options)]).pvalue > 1e-4
