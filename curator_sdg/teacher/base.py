@@ -98,11 +98,23 @@ class Failure:
     """A request whose retries ran out in transport: nothing is known of the content, ask again later."""
 
     key: str
-    reason: str  # timeout, rate_limit, server_error, connection, bad_response, stopped
+    reason: str  # timeout, rate_limit, server_error, connection, bad_response
     detail: str
 
 
-Outcome = Completion | Failure
+@dataclass(frozen=True)
+class Refusal:
+    """A request that the server will not take, however often it is asked: too long, or not allowed.
+
+    It says something about this record's content, so it is settled (a reject ``refused``), unlike a failure.
+    """
+
+    key: str
+    status: int  # HTTP
+    detail: str  # in the server's words
+
+
+Outcome = Completion | Failure | Refusal
 
 
 class Teacher(Protocol):
@@ -119,7 +131,7 @@ class Teacher(Protocol):
         """
 
     async def ask(self, request: Request) -> Outcome:
-        """Return the teacher's reply, or the failure that remained after its retries.
+        """Return the teacher's reply, its refusal, or the failure that remained after its retries.
 
         Raises:
             TeacherError: When it is clear that no request will ever succeed.

@@ -1,0 +1,263 @@
+"""One place through which a process asks its teacher: a thread with an event loop, and one cap for all callers.
+
+Callers block in :meth:`Dispatcher.complete`, each in its own thread; what they ask for joins one queue. A bounded
+number of workers pulls from it, so a request waits in the queue, not in the teacher, and a slow reply holds up
+one worker and nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from curator_sdg.epoch import Epoch
+from curator_sdg.errors import TeacherError
+from curator_sdg.teacher.base import Completion, Failure, Outcome, Refusal, Request, Teacher
+from curator_sdg.teacher.journal import ShardJournal
+
+_CLOSE_WITHIN_S = 5.0
+
+
+class Progress(NamedTuple):
+    """What a dispatcher has done so far; ``asked = replies + failures + refusals + in_flight``, unless stopped."""
+
+    queued: int
+    in_flight: int
+    asked: int
+    replies: int
+    failures: int
+    refusals: int
+    journalled: int  # answered from a journal, not asked
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+class _Batch:
+    """What one call of ``complete`` waits for; touched on the loop alone once it is queued."""
+
+    def __init__(self, requests: list[Request], journal: ShardJournal | None) -> None:
+        self.requests = requests
+        self.journal = journal
+        self.outcomes: dict[str, Outcome] = {}
+        self.left = len(requests)
+        self.abandoned = False
+        self.done: Future[dict[str, Outcome]] = Future()
+
+    def settle(self, outcome: Outcome) -> None:
+        self.outcomes[outcome.key] = outcome
+        self.left -= 1
+        if not self.left:
+            self.done.set_result(self.outcomes)
+
+
+class Dispatcher:
+    """Asks one teacher on behalf of any number of threads.
+
+    Args:
+        teacher: Opened, asked and closed on the dispatcher's own loop.
+        max_in_flight: Requests at once, over all callers.
+        epoch: This start of the run; a newer one stops the asking. Null where there is no run directory.
+    """
+
+    def __init__(self, teacher: Teacher, max_in_flight: int, epoch: Epoch | None = None) -> None:
+        self._teacher = teacher
+        self._max = max_in_flight
+        self._epoch = epoch
+        self._queue: deque[tuple[_Batch, Request]] = deque()
+        self._batches: set[_Batch] = set()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._running = 0  # workers that will still look at the queue; a finished task leaves the set only later
+        self._error: Exception | None = None
+        self._lock = threading.Lock()  # holds a submission and the stop apart
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main_task: asyncio.Task[None] | None = None
+        self._opened: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="curator-sdg-teacher", daemon=True)
+        self._in_flight = self._asked = self._replies = self._failures = self._refusals = self._journalled = 0
+        self._prompt_tokens = self._cached_tokens = self._completion_tokens = 0
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it asks no more, closed or for an error."""
+        return self._error is not None
+
+    @property
+    def progress(self) -> Progress:
+        """The figures right now."""
+        return Progress(
+            len(self._queue),
+            self._in_flight,
+            self._asked,
+            self._replies,
+            self._failures,
+            self._refusals,
+            self._journalled,
+            self._prompt_tokens,
+            self._cached_tokens,
+            self._completion_tokens,
+        )
+
+    def open(self) -> None:
+        """Start the thread and open the teacher.
+
+        Raises:
+            TeacherError: If the teacher cannot be used.
+        """
+        self._thread.start()
+        try:
+            self._opened.result()
+        except BaseException:  # an interrupt too: the thread must not go on without an owner
+            self.close()
+            raise
+
+    def complete(self, requests: Sequence[Request], journal: ShardJournal | None = None) -> list[Outcome]:
+        """Return an outcome for each request, in their order; blocks, and may be called from many threads at once.
+
+        What the journal knows is not asked. Everything else is journalled before it is returned, but failures
+        and refusals. Requests with the same key are asked once.
+
+        Raises:
+            TeacherError: If the teacher cannot be used any more, or was closed meanwhile; for every caller.
+            Superseded: If a newer start of the run has taken over; for every caller.
+            StoreError: If a reply cannot be journalled; for every caller.
+        """
+        known: dict[str, Outcome] = {}
+        to_ask: dict[str, Request] = {}
+        for request in requests:
+            found = journal.get(request.key) if journal is not None else None
+            if found is None:
+                to_ask[request.key] = request
+            else:
+                known[request.key] = found
+        batch = _Batch(list(to_ask.values()), journal)
+        with self._lock:
+            self._journalled += len(known)
+            if self._error is not None:
+                raise self._error
+            if self._loop is None:
+                raise TeacherError("the teacher was asked before it was opened")
+            if to_ask:
+                self._loop.call_soon_threadsafe(self._enqueue, batch)
+        if to_ask:
+            try:
+                known |= batch.done.result()
+            finally:
+                batch.abandoned = True  # an interrupted caller may close its journal: ask no more for it
+        return [known[request.key] for request in requests]
+
+    def close(self) -> None:
+        """Stop asking, drop what is in flight, and let every caller go with an error; returns within seconds."""
+        with self._lock:
+            if self._error is None:
+                self._error = TeacherError("the teacher was closed while it was asked; run the same command again")
+            # Until the loop is there, _main looks at the error itself.
+            if self._loop is not None and self._main_task is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._main_task.cancel)
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(_CLOSE_WITHIN_S)
+
+    def _run(self) -> None:
+        with asyncio.Runner() as runner:
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        with self._lock:
+            self._loop, self._main_task = asyncio.get_running_loop(), asyncio.current_task()
+            error = self._error
+        try:
+            if error is None:
+                await self._teacher.open()
+                self._opened.set_result(None)
+                await asyncio.Event().wait()  # until close() cancels
+        except asyncio.CancelledError:
+            pass
+        except Exception as caught:  # noqa: BLE001 - handed to the thread that waits in open()
+            error = caught
+        finally:
+            with self._lock:
+                self._main_task = None  # a second close() must not cancel what follows
+            self._stop(error or TeacherError("the teacher was closed"))
+            try:
+                await asyncio.gather(*self._workers, return_exceptions=True)
+                await self._teacher.close()
+            finally:
+                if not self._opened.done():
+                    self._opened.set_exception(self._error or TeacherError("the teacher was closed"))
+
+    def _enqueue(self, batch: _Batch) -> None:
+        if self._error is not None:  # it stopped after the caller looked
+            batch.done.set_exception(self._error)
+            return
+        self._batches.add(batch)
+        self._queue.extend((batch, request) for request in batch.requests)
+        for _ in range(min(len(self._queue), self._max - self._running)):
+            self._running += 1
+            task = asyncio.get_running_loop().create_task(self._work())
+            self._workers.add(task)
+            task.add_done_callback(self._workers.discard)
+
+    async def _work(self) -> None:
+        """Ask until the queue is empty."""
+        try:
+            while self._queue:
+                batch, request = self._queue.popleft()
+                if batch.abandoned:
+                    self._batches.discard(batch)
+                    continue
+                if self._epoch is not None:
+                    self._epoch.check()
+                self._asked += 1
+                self._in_flight += 1
+                try:
+                    outcome = await self._teacher.ask(request)
+                finally:
+                    self._in_flight -= 1
+                self._take(batch, request, outcome)
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers wait in other threads and must hear of it
+            self._stop(error)
+        finally:
+            self._running -= 1
+
+    def _take(self, batch: _Batch, request: Request, outcome: Outcome) -> None:
+        match outcome:
+            case Completion():
+                if batch.journal is not None and not batch.abandoned:
+                    batch.journal.append(outcome, request)
+                self._replies += 1
+                self._prompt_tokens += outcome.prompt_tokens or 0
+                self._cached_tokens += outcome.cached_tokens or 0
+                self._completion_tokens += outcome.completion_tokens or 0
+            case Failure():
+                self._failures += 1
+            case Refusal():
+                self._refusals += 1
+        batch.settle(outcome)
+        if not batch.left or batch.abandoned:
+            self._batches.discard(batch)
+
+    def _stop(self, error: Exception) -> None:
+        """Let every caller go with ``error``, or with the one that came first; on the loop."""
+        with self._lock:
+            self._error = error = self._error or error
+        self._queue.clear()
+        for task in self._workers:
+            if task is not asyncio.current_task():
+                task.cancel()
+        for batch in self._batches:
+            batch.done.set_exception(error)
+        self._batches.clear()

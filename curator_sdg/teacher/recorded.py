@@ -1,0 +1,63 @@
+"""A teacher that replays journals: no GPU, no key, no network, the same replies every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curator_sdg.errors import TeacherError
+from curator_sdg.teacher.base import Completion, Request
+from curator_sdg.teacher.journal import PLAIN, SEALED, read_segment
+
+
+class RecordedTeacher:
+    """Answers each request with the completion that was journalled under its key.
+
+    Args:
+        recording: A segment of a journal (``.jsonl``, ``.jsonl.zst``), or a folder of them at any depth.
+    """
+
+    def __init__(self, recording: Path) -> None:
+        self._recording = recording
+        self._known: dict[str, Completion] = {}
+
+    async def open(self) -> None:
+        """Read the recording; of several replies under one key the first in path order counts.
+
+        Raises:
+            TeacherError: If there is no recording at that place.
+            StoreError: If it is damaged.
+        """
+        for path in self._files():
+            for completion in read_segment(path):
+                self._known.setdefault(completion.key, completion)
+
+    async def ask(self, request: Request) -> Completion:
+        """Return the recorded reply.
+
+        Raises:
+            TeacherError: If the request was never recorded, as it then differs from what was.
+        """
+        if (completion := self._known.get(request.key)) is None:
+            repair = f" repair {request.repair}" if request.repair else ""
+            raise TeacherError(
+                f"the recording {self._recording} has no completion for {request.step} of {request.record_id} "
+                f"sample {request.sample}{repair}: the prompt, the seeds, the model name or the sampling changed "
+                "since it was recorded; record anew (see README) or use another teacher"
+            )
+        return completion
+
+    async def close(self) -> None:
+        """Let go of the replies."""
+        self._known.clear()
+
+    def _files(self) -> list[Path]:
+        if self._recording.is_file():
+            return [self._recording]
+        if not self._recording.is_dir():
+            raise TeacherError(
+                f"teacher.recording: {self._recording} does not exist; name a journal file or a folder of them"
+            )
+        names = [path for path in self._recording.rglob("*") if path.name.endswith((PLAIN, SEALED))]
+        if not (files := sorted(path for path in names if path.is_file() and not path.name.startswith("."))):
+            raise TeacherError(f"teacher.recording: {self._recording} holds no {PLAIN} or {SEALED} files")
+        return files

@@ -1,0 +1,76 @@
+"""One dispatcher for all stages of a process that ask the same teacher in the same run.
+
+Curator calls a stage's ``setup`` in every worker, and Dask may hold several stages and threads in one process.
+Each acquires the dispatcher in ``setup`` and releases it in ``teardown``; the last one closes it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+
+from curator_sdg.config import TeacherSection
+from curator_sdg.epoch import Epoch
+from curator_sdg.teacher.base import Teacher
+from curator_sdg.teacher.dispatch import Dispatcher
+from curator_sdg.teacher.recorded import RecordedTeacher
+
+# The process belongs to the key: a forked child inherits the table, but not the thread.
+_Key = tuple[int, TeacherSection, Epoch | None]
+
+
+@dataclass
+class _Lease:
+    key: _Key
+    dispatcher: Dispatcher
+    users: int = 0
+
+
+_lock = threading.Lock()
+_current: dict[_Key, _Lease] = {}
+_held: dict[int, _Lease] = {}  # by id of the dispatcher, with those that have stopped but are not released yet
+
+
+def make_teacher(config: TeacherSection) -> Teacher:
+    """Return the teacher that ``config`` describes, not opened yet."""
+    if config.engine == "recorded":
+        if config.recording is None:  # the configuration's own check rules this out
+            raise AssertionError("a recorded teacher without a recording")
+        return RecordedTeacher(config.recording)
+    # Only those that ask over the network pay for importing aiohttp.
+    from curator_sdg.teacher.endpoint import EndpointTeacher  # noqa: PLC0415
+
+    return EndpointTeacher(config)
+
+
+def acquire(config: TeacherSection, epoch: Epoch | None = None) -> Dispatcher:
+    """Return this process's open dispatcher for ``config`` and ``epoch``; give it back with :func:`release`.
+
+    Raises:
+        TeacherError: If the teacher cannot be used.
+    """
+    key = (os.getpid(), config, epoch)
+    with _lock:
+        lease = _current.get(key)
+        if lease is None or lease.dispatcher.stopped:  # a stopped one is of no use to a newcomer
+            dispatcher = Dispatcher(make_teacher(config), config.max_in_flight, epoch)
+            dispatcher.open()
+            lease = _current[key] = _held[id(dispatcher)] = _Lease(key, dispatcher)
+        lease.users += 1
+        return lease.dispatcher
+
+
+def release(dispatcher: Dispatcher) -> None:
+    """Give back a dispatcher; the last one to do so closes it. More often than acquired is fine."""
+    with _lock:
+        lease = _held.get(id(dispatcher))
+        if lease is None:
+            return
+        lease.users -= 1
+        if lease.users:
+            return
+        del _held[id(dispatcher)]
+        if _current.get(lease.key) is lease:
+            del _current[lease.key]
+    dispatcher.close()
