@@ -1,0 +1,124 @@
+"""Start a Dask cluster on this machine: CPU workers of one thread each, and the one teacher worker."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import dask
+from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed.worker_memory import parse_memory_limit
+
+from curator_sdg.errors import ConfigError
+
+_CONFIG = {
+    # A worker that dies takes down whatever it held; over days that is no sign of a bad task. 3 would be Dask's own.
+    "distributed.scheduler.allowed-failures": 100,
+    # Where every worker of a kind is gone for good, its tasks fail rather than wait for ever.
+    "distributed.scheduler.no-workers-timeout": "5 minutes",
+    # A sampling profiler nobody looks at, without the dashboard.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.large-graph-warning-threshold": "1 GB",
+}
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """What to start.
+
+    Processes with one thread each beat threads for CPU stages (the interpreter lock); the teacher worker is one
+    process with many threads, because its stages wait for a network and share one dispatcher.
+    """
+
+    kind: Literal["local"] = "local"
+    cpu_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Worker processes with the resource ``{"CPU": 1}``."""
+    teacher_threads: int = 0
+    """Threads of the teacher worker, its resource ``{"TEACHER": n}``; 0 starts none."""
+    memory_limit: str = "auto"
+    """Per worker, as in ``"4 GiB"``; ``auto`` divides the machine's memory evenly. Above it a worker spills, then is
+    restarted."""
+    local_directory: str | None = None
+    """Where workers spill to; a temporary directory by default."""
+
+    def __post_init__(self) -> None:
+        if self.kind != "local":
+            raise ConfigError(f'Cluster kind {self.kind!r} is not known; there is "local".')
+        if self.cpu_workers < 0 or self.teacher_threads < 0 or self.cpu_workers + self.teacher_threads == 0:
+            raise ConfigError(
+                "A cluster needs cpu_workers or teacher_threads, none negative; it has "
+                f"{self.cpu_workers} and {self.teacher_threads}."
+            )
+
+
+@contextlib.contextmanager
+def start_cluster(spec: ClusterSpec | None = None) -> Iterator[Client]:
+    """Start a cluster of processes on the loopback interface; it ends with the block, or with this process.
+
+    Like anything that spawns processes, call it under ``if __name__ == "__main__":`` in a script: workers import the
+    script's module again.
+
+    Yields:
+        A client; all workers have imported Curator and are ready. It is not made Dask's default client.
+    """
+    spec = spec or ClusterSpec()
+    with contextlib.ExitStack() as stack:
+        # Nannies write their workers' settings (OMP_NUM_THREADS=1, ...) into this process's environment.
+        names = [*dask.config.get("distributed.nanny.pre-spawn-environ"), "PYTHONHASHSEED"]
+        stack.callback(_restore_environment, {name: os.environ.get(name) for name in names})
+        directory = spec.local_directory or stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="curator-sdg-", ignore_cleanup_errors=True)
+        )
+        stack.enter_context(dask.config.set(_CONFIG))
+        cluster = stack.enter_context(
+            SpecCluster(
+                workers=_workers(spec, directory),
+                scheduler={
+                    "cls": Scheduler,
+                    "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": ":0"},
+                },
+                silence_logs=logging.ERROR,
+            )
+        )
+        client = stack.enter_context(Client(cluster, set_as_default=False))
+        client.wait_for_workers(len(cluster.worker_spec))
+        yield client
+
+
+def _workers(spec: ClusterSpec, directory: str) -> dict[str, Any]:
+    count = spec.cpu_workers + bool(spec.teacher_threads)
+    options = {
+        "host": "127.0.0.1",
+        "dashboard": False,
+        "local_directory": directory,
+        "memory_limit": parse_memory_limit(spec.memory_limit, 1, count, logger=logging.getLogger(__name__)),
+        # Ctrl-C reaches the whole process group, but it is the driver that ends its workers, in order.
+        "preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", "curator_sdg.backend.worker"],
+        "silence_logs": logging.ERROR,
+        # The hash seed, too, must be the same in all workers; every Nanny sets 6640.
+        "env": {"NEMO_CURATOR_SLURM_ARRAY_ENABLED": "0"},
+    }
+    workers = {
+        f"cpu-{at}": {"cls": Nanny, "options": {**options, "nthreads": 1, "resources": {"CPU": 1}}}
+        for at in range(spec.cpu_workers)
+    }
+    if spec.teacher_threads:
+        resources = {"TEACHER": spec.teacher_threads}
+        workers["teacher"] = {
+            "cls": Nanny,
+            "options": {**options, "nthreads": spec.teacher_threads, "resources": resources},
+        }
+    return workers
+
+
+def _restore_environment(before: dict[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
