@@ -32,7 +32,9 @@ from curator_sdg.ledger import Counts, Ledger
 from curator_sdg.packaging.export import export
 from curator_sdg.progress import Progress
 from curator_sdg.rundir import STEPS, RunDir, compute_ledger
+from curator_sdg.seeds.catalog import load_catalog
 from curator_sdg.seeds.cut import cut_seeds
+from curator_sdg.seeds.sources import source_state
 from curator_sdg.seeds.stages import SOURCE_ERROR, SourceTask, source_tasks
 from curator_sdg.shards import shard_task
 from curator_sdg.steps import Stages, fingerprints, step_stages
@@ -226,10 +228,14 @@ class Run:
 
     def tasks_to_collect(self) -> list[SourceTask]:
         """Return one Curator task for each lm-eval task that has to be collected."""
-        choices = self.config.seeds.tasks
-        done = self._valid("collect", {choice.name: "" for choice in choices})
-        tasks = source_tasks(choices, limit=self.config.seeds.limit_per_task)
-        return [task for task in tasks if task.data not in done]
+        seeds = self.config.seeds
+        catalog = load_catalog()
+        state = {c.name: source_state(catalog.entry(c.name).source, seeds.data_root) for c in seeds.tasks}
+        done = self._valid("collect", state)
+        tasks = [t for t in source_tasks(seeds.tasks, limit=seeds.limit_per_task) if t.data not in done]
+        for task in tasks:
+            task._metadata["upstream"] = state[task.data]
+        return tasks
 
     def todo(self, step: str, names: Sequence[str] | None = None) -> list[Task[Any]]:
         """Return one Curator task for each shard that a step has to make."""

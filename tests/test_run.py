@@ -260,6 +260,26 @@ def test_a_task_that_cannot_load_is_reported_and_the_run_goes_on_unless_strict(t
     assert "train.jsonl" in strict.stderr
 
 
+def test_a_changed_source_file_is_read_again_and_what_is_the_same_is_kept(tmp_path):
+    data = tmp_path / "data"
+    subprocess.run(["cp", "-r", QUICKSTART / "data", data], check=True)
+    file = data / "openai__gsm8k" / "main" / "train.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    with running_endpoint(maker=MAKER) as endpoint:
+        config = write_config(tmp_path, endpoint.url, seeds={"data_root": str(data)})
+        assert run("run", config).returncode == 0
+        file.write_text("".join(lines[:-1]))
+        assert run("run", config).returncode == 0
+        accounts = ledger(tmp_path / "run")
+        assert accounts["balanced"]
+        assert step(accounts, "seeds")["out"] == SEEDS - 1
+        file.write_text("".join(lines))  # touched, the same seeds as at first: asked already
+        before = sum(endpoint.stats()["asked"].values())
+        assert run("run", config).returncode == 0
+        assert step(ledger(tmp_path / "run"), "seeds")["out"] == SEEDS
+        assert sum(endpoint.stats()["asked"].values()) == before
+
+
 def test_no_ray_process_is_started(tmp_path):
     with running_endpoint(maker=MAKER, latency_s=0.5) as endpoint:
         process = start("run", write_config(tmp_path, endpoint.url), "--limit", 16)

@@ -21,6 +21,10 @@ _CONFIG = {
     "distributed.scheduler.allowed-failures": 100,
     # Where every worker of a kind is gone for good, its tasks fail rather than wait for ever.
     "distributed.scheduler.no-workers-timeout": "5 minutes",
+    # Dask gives up, for good, on a worker that is away 15 s after one of its deaths; its nanny always brings it back.
+    "distributed.deploy.lost-worker-timeout": "8760h",
+    # Reaching for a worker that has just died is retried so long (30 s in Dask); on loopback a live one answers.
+    "distributed.comm.timeouts.connect": "5s",
     # A sampling profiler nobody looks at, without the dashboard.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.large-graph-warning-threshold": "1 GB",

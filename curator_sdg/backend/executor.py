@@ -80,7 +80,7 @@ class DaskExecutor(BaseExecutor):
         self._on_task_done = on_task_done
 
     def execute(self, stages: list[Stage], initial_tasks: list[Task[Any]] | None = None) -> list[Task[Any]]:
-        """Run the stages over the initial tasks; no or no initial tasks means one ``EmptyTask``.
+        """Run the stages over the initial tasks; None or an empty list means one ``EmptyTask``.
 
         Returns:
             The outputs of the last stage, ordered by lineage: the order of the input tasks, then of fan-out.

@@ -17,6 +17,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from distributed import Client, Future
+from distributed.scheduler import KilledWorker, NoValidWorkerError
 from nemo_curator.tasks import Task
 
 from curator_sdg.backend.plan import Group
@@ -229,7 +230,8 @@ class Flow:
     def _check(self, future: Future, group: Group) -> None:
         if future.status == "error":
             error = future.exception()
-            error.add_note(f"Pipeline group: {group.name}")
+            if isinstance(error, (KilledWorker, NoValidWorkerError)):
+                raise SdgError(f"The workers that ran {group.name!r} died, most often for want of memory. {error}")
             raise error
         if future.status in {"cancelled", "lost"}:
             raise SdgError(

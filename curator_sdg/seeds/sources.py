@@ -98,6 +98,17 @@ def mirror_file(source: Source, data_root: Path) -> Path:
     )
 
 
+def source_state(source: Source, data_root: Path | None) -> str:
+    """Return what changes when a source's file does: its size and time. Empty for the hub, and where there is none."""
+    if data_root is None:
+        return ""
+    try:
+        status = mirror_file(source, data_root).stat()
+    except (SourceError, OSError):
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
 def _jsonl(file: Path) -> Iterator[SourceRow]:
     index = -1
     try:

@@ -111,6 +111,7 @@ class CollectSeeds(ProcessingStage[SourceTask, DocumentBatch]):
             logger.warning(f"{task.data}: no seeds: {error}")
             metadata[SOURCE_ERROR] = str(error)
             found = Collected(to_table([], SEED), Account(shard=task.data, planned=0))
+        found.account.upstream = metadata.get("upstream", "")
         metadata[METADATA_KEY] = found.account
         return DocumentBatch(
             dataset_name=task.dataset_name, data=found.table, _metadata=metadata, _stage_perf=task._stage_perf

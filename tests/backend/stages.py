@@ -166,6 +166,24 @@ class Meet(ProcessingStage[DocumentBatch, DocumentBatch]):
         return task
 
 
+_inside: set[int] = set()
+
+
+@dataclass
+class Crowd(ProcessingStage[DocumentBatch, DocumentBatch]):
+    """Notes how many tasks were in it at the same time."""
+
+    name: str = "crowd"
+    dask_resources: dict[str, float] = field(default_factory=lambda: {"TEACHER": 1.0})
+
+    def process(self, task: DocumentBatch) -> DocumentBatch:
+        _inside.add(threading.get_ident())
+        time.sleep(0.05)
+        task._metadata["crowd"] = len(_inside)
+        _inside.discard(threading.get_ident())
+        return task
+
+
 @dataclass
 class Logged(ProcessingStage[DocumentBatch, DocumentBatch]):
     """Leaves one file per call of a lifecycle method: ``<method>-<pid>-<thread>-<serial>``."""
@@ -231,7 +249,7 @@ class Hang(ProcessingStage[DocumentBatch, DocumentBatch]):
 
 @dataclass
 class Big(ProcessingStage[DocumentBatch, DocumentBatch]):
-    """Records how many tasks have started before this one finished downstream; see the back-pressure test."""
+    """Leaves one file per task."""
 
     directory: str
     name: str = "big"
@@ -247,7 +265,6 @@ class CountBig(ProcessingStage[DocumentBatch, DocumentBatch]):
 
     directory: str
     name: str = "count_big"
-    batch_size: int = 1
     dask_resources: dict[str, float] = field(default_factory=lambda: {"TEACHER": 4.0})
 
     def process(self, task: DocumentBatch) -> DocumentBatch:

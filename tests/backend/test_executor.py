@@ -26,6 +26,7 @@ from tests.backend.stages import (
     Add,
     Big,
     CountBig,
+    Crowd,
     DropOdd,
     Fail,
     Hang,
@@ -187,9 +188,9 @@ def test_a_cluster_without_resources_is_explained():
         run(plain, [Make()])
 
 
-def test_num_workers_limits_how_many_run_at_once(client, tmp_path):
-    limited = Meet(token=str(tmp_path), parties=1).with_(num_workers=1)
-    assert len(run(client, [Make(5), limited])) == 5
+def test_num_workers_limits_how_many_run_at_once(client):
+    outputs = run(client, [Make(8), Crowd().with_(num_workers=1)])
+    assert [task._metadata["crowd"] for task in outputs] == [1] * 8
 
 
 def test_groups_do_not_run_far_ahead_of_the_next(client, tmp_path):
