@@ -12,9 +12,13 @@ import pyarrow.compute as pc
 from nemo_curator.stages.base import ProcessingStage
 from nemo_curator.tasks import DocumentBatch, FileGroupTask
 
+from curator_sdg.epoch import Epoch
 from curator_sdg.ledger import METADATA_KEY, Account, account_of
 from curator_sdg.records import KEPT
 from curator_sdg.store import ROWS, publish_shard, read_rows
+
+# Where the reason stands when a task could not be loaded: such a task has no shard.
+SOURCE_ERROR = "source_error"
 
 
 def shard_task(step: str, shards: Sequence[Path], upstream: str) -> FileGroupTask:
@@ -75,11 +79,13 @@ class WriteShard(ProcessingStage[DocumentBatch, FileGroupTask]):
         step_dir: The step's folder.
         schema: What the rows must be.
         fingerprint: The step's, kept in the shard's footer.
+        epoch: This start of the run; nothing is published once a newer one has taken over.
     """
 
     step_dir: Path
     schema: pa.Schema
     fingerprint: str = ""
+    epoch: Epoch | None = None
     name: str = "write_shard"
 
     def inputs(self) -> tuple[list[str], list[str]]:
@@ -91,7 +97,11 @@ class WriteShard(ProcessingStage[DocumentBatch, FileGroupTask]):
         return ["data"], []
 
     def process(self, task: DocumentBatch) -> FileGroupTask:
-        """Return a task that names the published file and carries no rows."""
+        """Return a task that names the published file and carries no rows; a source that failed is passed on."""
+        if SOURCE_ERROR in task._metadata:
+            return FileGroupTask(dataset_name=task.dataset_name, data=[], _metadata=task._metadata)
+        if self.epoch is not None:
+            self.epoch.check()
         table = task.to_pyarrow().select(self.schema.names).cast(self.schema)
         shard = publish_shard(self.step_dir, table, account_of(task), self.fingerprint)
         carried = {key: value for key, value in task._metadata.items() if key != METADATA_KEY}

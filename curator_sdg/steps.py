@@ -36,7 +36,7 @@ Stages = list[ProcessingStage[Any, Any]]
 
 def fingerprints(config: Config) -> dict[str, str]:
     """Return each step's fingerprint."""
-    teacher = {"model": config.teacher.model, "revision": config.teacher.revision}
+    teacher = config.teacher.model_dump(include={"model", "revision", "structured"})
     seeds = config.seeds.model_dump(mode="json", exclude={"strict"})
     parts: dict[str, Any] = {
         "collect": [seeds, config.run.seed, _catalogued(config)],
@@ -90,7 +90,7 @@ def step_stages(step: str, config: Config, run: RunDir, fingerprint: str, epoch:
     """
     middle, schema = _MIDDLES[step](config, run, epoch)
     first = [] if step == "collect" else [ReadShard(fan_out(step, config))]
-    return [*first, *middle, WriteShard(run.step(step), schema, fingerprint)]
+    return [*first, *middle, WriteShard(run.step(step), schema, fingerprint, epoch)]
 
 
 def _collect(config: Config, run: RunDir, epoch: Epoch | None) -> tuple[Stages, pa.Schema]:  # noqa: ARG001

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,31 +27,23 @@ from curator_sdg.config import Config
 from curator_sdg.curation.dedup.exact import ExactDedup
 from curator_sdg.epoch import Epoch
 from curator_sdg.errors import SourceError
-from curator_sdg.identity import stable_hash
 from curator_sdg.ledger import Counts, Ledger
 from curator_sdg.packaging.export import export
 from curator_sdg.progress import Progress
-from curator_sdg.rundir import STEPS, RunDir, compute_ledger
+from curator_sdg.rundir import INPUTS, STEPS, Current, RunDir, compute_ledger, waves
 from curator_sdg.seeds.catalog import load_catalog
-from curator_sdg.seeds.cut import cut_seeds
+from curator_sdg.seeds.cut import count_shards, cut_seeds
 from curator_sdg.seeds.sources import source_state
-from curator_sdg.seeds.stages import SOURCE_ERROR, SourceTask, source_tasks
-from curator_sdg.shards import shard_task
+from curator_sdg.seeds.stages import SourceTask, source_tasks
+from curator_sdg.shards import SOURCE_ERROR, shard_task
 from curator_sdg.steps import Stages, fingerprints, step_stages
-from curator_sdg.store import Shard, clean_leftovers, list_shards, publish_file, read_shard
+from curator_sdg.store import Shard, clean_leftovers, list_shards, publish_file, read_json, read_shard
 from curator_sdg.teacher import make_teacher
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _VERSIONS = ("nemo-curator", "lm-eval", "dask", "pyarrow", "datasets")
-# The shards that a step's shard of the same name is made from.
-_INPUTS = {
-    "generate": ("seeds",),
-    "enrich": ("generate", "dedup"),
-    "curate": ("enrich",),
-    "package": ("curate",),
-}
 
 
 @dataclass
@@ -117,6 +109,7 @@ class Run:
         Raises:
             LedgerError: If a row is unaccounted for.
         """
+        self.epoch.check()
         ledger = compute_ledger(self.config, until)
         publish_file(self.dir.ledger, _json(ledger.to_json()))
         ledger.check()
@@ -130,12 +123,21 @@ class Run:
         Raises:
             SourceError: If no task can be loaded, or one cannot and ``seeds.strict`` is set.
         """
+        todo = self.tasks_to_collect()
+        self.note_failed(self.run_pipeline("collect", todo, len(self.config.seeds.tasks)) if todo else [])
+
+    def note_failed(self, results: Sequence[Task[Any]]) -> None:
+        """Report the tasks among the results of collecting that could not be loaded.
+
+        Raises:
+            SourceError: If no task can be loaded, or one cannot and ``seeds.strict`` is set.
+        """
         choices = self.config.seeds.tasks
-        failed: dict[str, str] = {}
-        if todo := self.tasks_to_collect():
-            for result in self.run_pipeline("collect", todo, len(choices)):
-                if error := result._metadata.get(SOURCE_ERROR):
-                    failed[result._metadata["shard"]] = error
+        failed = {
+            result._metadata["shard"]: result._metadata[SOURCE_ERROR]
+            for result in results
+            if SOURCE_ERROR in result._metadata
+        }
         self._keep_only("collect", {choice.name for choice in choices} - failed.keys())
         publish_file(self.dir.failed_tasks, _json(failed))
         for name, error in failed.items():
@@ -149,32 +151,33 @@ class Run:
         Raises:
             SourceError: If there is no seed at all.
         """
-        collected = list(list_shards(self.dir.step("collect")).values())
+        self.epoch.check()
+        current = self._current()
+        collected = list(current.shards("collect").values())
         planned = sum(shard.counts.out for shard in collected)
         if not planned:
             raise SourceError("no row of any task could be made a seed; see `curator-sdg show RUN --step rejects`")
+        if sum(shard.counts.planned for shard in current.shards("seeds").values()) == planned:
+            return
         run = self.config.run
-        # The limit ends the order of seeds early; it is no part of the fingerprints of what comes after.
-        fingerprint = stable_hash(self.fingerprints["seeds"], run.limit)
-        upstream = stable_hash([shard.content for shard in collected])
-        current = list_shards(self.dir.step("seeds")).values()
-        whole = sum(shard.counts.planned for shard in current) == planned
-        if not whole or any((s.fingerprint, s.upstream) != (fingerprint, upstream) for s in current):
-            cut = cut_seeds(
-                collected,
-                self.dir.step("seeds"),
-                shard_size=run.shard_size,
-                limit=run.limit,
-                fingerprint=fingerprint,
-            )
-            self._keep_only("seeds", {shard.name for shard in cut})
+        # The number of shards stays what it was when the run was first cut: seeds keep their shards, and shards
+        # their journals, whatever seeds come or go.
+        fixed = read_json(self.dir.cut) or {}
+        if fixed.get("shard_size") != run.shard_size:
+            fixed = {"shard_size": run.shard_size, "shards": count_shards(planned, run.shard_size)}
+            publish_file(self.dir.cut, _json(fixed))
+        cut = cut_seeds(
+            collected,
+            self.dir.step("seeds"),
+            shards=fixed["shards"],
+            limit=run.limit,
+            fingerprint=current.fingerprint("seeds"),
+        )
+        self._keep_only("seeds", {shard.name for shard in cut})
 
-    def waves(self) -> Iterator[list[str]]:
-        """Yield the names of each wave's shards: a wave is a fixed slice of the seeds."""
-        names = list(list_shards(self.dir.step("seeds")))
-        size = self.config.run.wave_size // self.config.run.shard_size
-        for start in range(0, len(names), size):
-            yield names[start : start + size]
+    def waves(self) -> list[list[str]]:
+        """Return the names of each wave's shards: a wave is a fixed slice of the seeds."""
+        return waves(list(list_shards(self.dir.step("seeds"))), self.config)
 
     def do(self, step: str, names: Sequence[str] | None = None) -> None:
         """Publish what is missing of a step that turns each shard into one: all of its shards, or ``names``."""
@@ -188,20 +191,23 @@ class Run:
 
     def dedup(self, names: Sequence[str] | None = None) -> None:
         """Find the questions that repeat a seed, or a question of the same or an earlier wave."""
-        every = list(list_shards(self.dir.step("seeds")))
-        names = every if names is None else names
-        self._keep_only("dedup", set(every))
-        seeds = [self._shard("seeds", name) for name in every]
-        questions = [self._shard("generate", name) for name in every[: every.index(names[-1]) + 1]]
-        upstream = stable_hash([shard.content for shard in (*seeds, *questions)])
-        if len(self._valid("dedup", dict.fromkeys(names, upstream))) < len(names):
-            fingerprint = self.fingerprints["dedup"]
-            target = self.dir.step("dedup")
-            self._dedup.publish(self.client, seeds, questions, set(names), target, upstream, fingerprint)
+        self.epoch.check()
+        current = self._current()
+        seeds = current.shards("seeds")
+        self._keep_only("dedup", set(seeds))
+        for wave in waves(list(seeds), self.config):
+            todo = {name for name in wave if name not in current.shards("dedup") and name in (names or wave)}
+            if todo:
+                compared = list(seeds)[: list(seeds).index(wave[-1]) + 1]
+                questions = [self._shard("generate", name) for name in compared]
+                upstream = current.upstream("dedup", wave[-1]) or ""
+                target, fingerprint = self.dir.step("dedup"), current.fingerprint("dedup")
+                self._dedup.publish(self.client, list(seeds.values()), questions, todo, target, upstream, fingerprint)
 
     def package(self) -> None:
         """Step 5, last part: render every example and write the package."""
         self.do("package")
+        self.epoch.check()
         shards = list(list_shards(self.dir.step("package")).values())
         manifest = {"versions": versions(), "fingerprint": self.fingerprints["package"]}
         export(shards, self.dir.package, self.config.package, manifest)
@@ -231,7 +237,8 @@ class Run:
         seeds = self.config.seeds
         catalog = load_catalog()
         state = {c.name: source_state(catalog.entry(c.name).source, seeds.data_root) for c in seeds.tasks}
-        done = self._valid("collect", state)
+        current = self._current().shards("collect")
+        done = {name for name, shard in current.items() if shard.upstream == state.get(name)}
         tasks = [t for t in source_tasks(seeds.tasks, limit=seeds.limit_per_task) if t.data not in done]
         for task in tasks:
             task._metadata["upstream"] = state[task.data]
@@ -241,13 +248,16 @@ class Run:
         """Return one Curator task for each shard that a step has to make."""
         if names is None:
             names = list(list_shards(self.dir.step("seeds")))
-        inputs = {name: [self._shard(source, name) for source in _INPUTS[step]] for name in names}
-        upstream = {name: stable_hash([shard.content for shard in shards]) for name, shards in inputs.items()}
-        done = self._valid(step, upstream)
+        current = self._current()
+        valid = {name for name, shard in current.shards(step).items() if not shard.counts.pending}
         return [
-            shard_task(step, [shard.path for shard in shards], upstream[name])
-            for name, shards in inputs.items()
-            if name not in done
+            shard_task(
+                step,
+                [self._shard(source, name).path for source in INPUTS[step]],
+                current.upstream(step, name) or "",
+            )
+            for name in names
+            if name not in valid
         ]
 
     def run_pipeline(self, step: str, tasks: Sequence[Task[Any]], total: int) -> list[Task[Any]]:
@@ -277,16 +287,9 @@ class Run:
             asyncio.run(check())
             self._teacher_checked = True
 
-    def _valid(self, step: str, upstream: dict[str, str]) -> set[str]:
-        """Return the names of the shards that need not be made again."""
-        valid = set()
-        for name, expected in upstream.items():
-            shard = read_shard(self.dir.step(step) / name)
-            if shard is None or shard.counts.pending:
-                continue
-            if (shard.fingerprint, shard.upstream) == (self.fingerprints[step], expected):
-                valid.add(name)
-        return valid
+    def _current(self) -> Current:
+        """Return a fresh look at the shards that need not be made again."""
+        return Current(self.dir, self.config, self.fingerprints)
 
     def _keep_only(self, step: str, names: set[str]) -> None:
         """Remove the shards that the run no longer has."""

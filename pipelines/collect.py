@@ -18,7 +18,7 @@ def main() -> None:
             pipeline.add_stage(stage)
         print(pipeline.describe())
         if tasks := run.tasks_to_collect():
-            pipeline.run(DaskExecutor(client=run.client), initial_tasks=tasks)
+            run.note_failed(pipeline.run(DaskExecutor(client=run.client), initial_tasks=tasks) or [])
         run.cut()
 
 

@@ -122,7 +122,7 @@ class _Slot:
                 failure = error
                 cause = f" Caused by {error.__cause__!r}." if error.__cause__ else ""
                 error.add_note(f"Raised by stage {name!r} on {_names(tasks)}.{cause}")
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - stages may raise anything
+            except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - stages may raise anything
                 text = "".join(traceback.format_exception(error))
                 failure = StageError(f"Stage {name!r} failed on {_names(tasks)}: {error!r}\n\n{text}")
             # Dask pickles an exception with its cause and context, and those may not pickle: they stay behind as text.

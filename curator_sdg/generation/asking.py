@@ -108,6 +108,7 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
             revision=self.teacher.revision,
             sampling=sampling.model_dump(),
             schema=schema,
+            structured=self.teacher.structured,
         )
 
     @property

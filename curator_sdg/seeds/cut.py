@@ -1,16 +1,20 @@
-"""Cuts all collected seeds into shards: in hash order, so that every shard is a fair mix of all tasks.
+"""Cuts all collected seeds into shards: by hash, so that every shard is a fair mix of all tasks.
 
-A shard is a fixed slice of that order, its number fixed for good; a limit only ends the order early. A run that grows
-thus keeps its shards, and what is in their journals.
+A shard is a fixed range of hashes, decided by the number of shards alone, which is fixed when the run is first cut. A
+seed thus stays in its shard whatever other seeds come or go (a task that loads at last, a higher limit), and so do
+the replies about it in that shard's journal. A limit ends the order of hashes early.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curator_sdg.identity import stable_hash
 from curator_sdg.ledger import Account
@@ -23,38 +27,68 @@ def shard_name(index: int) -> str:
     return f"{index:06d}"
 
 
+def count_shards(seeds: int, shard_size: int) -> int:
+    """Return the number of shards that hold ``shard_size`` of ``seeds`` on average."""
+    return max(1, math.ceil(seeds / shard_size))
+
+
 def cut_seeds(
-    collected: Sequence[Shard], step_dir: Path, *, shard_size: int, limit: int | None, fingerprint: str
+    collected: Sequence[Shard], step_dir: Path, *, shards: int, limit: int | None, fingerprint: str
 ) -> list[Shard]:
     """Publish the seeds' shards and return them in order.
 
     The same row reached through two tasks is one seed; the second is a ``duplicate`` reject. Seeds past ``limit`` are
-    surplus. Both stand in the last shard's account.
+    surplus, in the account of the last shard.
 
     Args:
-        collected: The shards of the collect step, one a task.
+        collected: The shards of the collect step, one a task, each in the order of its seeds' ids.
         step_dir: Folder of the seeds.
-        shard_size: Seeds a shard.
+        shards: How many ranges the hashes are cut into.
         limit: Seeds in all; null for no limit.
         fingerprint: The step's.
     """
-    table = pa.concat_tables([read_rows(shard.path) for shard in collected]) if collected else SEED.empty_table()
-    ids = np.asarray(table["seed_id"].to_pylist(), dtype="S32")
-    order = np.argsort(ids, kind="stable")
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = ids[order][1:] != ids[order][:-1]
-    unique, repeated = order[first], order[~first]
-    chosen = unique[:limit]
     upstream = stable_hash([shard.content for shard in collected])
-    slices = [chosen[start : start + shard_size] for start in range(0, len(chosen), shard_size)]
-    shards = []
-    for index, positions in enumerate(slices):
-        account = Account(shard_name(index), planned=len(positions), upstream=upstream)
-        if index == len(slices) - 1:
-            for record in to_records(table.take(pa.array(repeated)), SEED):
-                detail = f"the row stands in another task's source: {record['source']['dataset_path']}"
-                account.reject(record, stage="cut_seeds", reason="duplicate", detail=detail, raw=record["question"])
-            account.surplus = len(unique) - len(chosen)
-            account.planned += len(repeated) + account.surplus
-        shards.append(publish_shard(step_dir, table.take(pa.array(positions)), account, fingerprint))
-    return shards
+    tables = [read_rows(shard.path) for shard in collected]
+    # Each table is sorted, so a range of hashes is a slice of it and nothing of the whole is ever copied.
+    bounds = [f"{-(-(index << 128) // shards):032x}".encode() for index in range(1, shards)]
+    cuts = [[0, *np.searchsorted(_ids(table), bounds), table.num_rows] for table in tables]
+    left = limit
+    last: tuple[pa.Table, Account] | None = None
+    published = []
+    for index in range(shards):
+        parts = [
+            table.slice(start, end - start)
+            for table, cut in zip(tables, cuts, strict=True)
+            for start, end in [list(pairwise(cut))[index]]
+        ]
+        rows, repeated = _distinct(pa.concat_tables([SEED.empty_table(), *parts]))
+        if left == 0 and last is not None:
+            account = last[1]
+            account.surplus += rows.num_rows
+        else:
+            if last is not None:
+                published.append(publish_shard(step_dir, *last, fingerprint))
+            chosen = rows.slice(0, left)
+            account = Account(shard_name(index), planned=0, surplus=rows.num_rows - chosen.num_rows, upstream=upstream)
+            last = (chosen, account)
+            left = None if left is None else left - chosen.num_rows
+        account.planned += rows.num_rows + repeated.num_rows
+        for record in to_records(repeated, SEED):
+            detail = f"the row stands in another task's source: {record['source']['dataset_path']}"
+            account.reject(record, stage="cut_seeds", reason="duplicate", detail=detail, raw=record["question"])
+    if last is not None:
+        published.append(publish_shard(step_dir, *last, fingerprint))
+    return published
+
+
+def _ids(table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bytes_]]:
+    return np.asarray(table["seed_id"].to_pylist(), dtype="S32")
+
+
+def _distinct(table: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Return the rows in the order of their ids without repetitions, and the repetitions."""
+    table = table.take(pc.sort_indices(table["seed_id"]))
+    ids = _ids(table)
+    first = np.ones(len(ids), dtype=bool)
+    first[1:] = ids[1:] != ids[:-1]
+    return table.filter(pa.array(first)), table.filter(pa.array(~first))

@@ -18,9 +18,7 @@ from curator_sdg.ledger import METADATA_KEY, Account
 from curator_sdg.records import SEED, to_table
 from curator_sdg.seeds.catalog import Catalog, load_catalog
 from curator_sdg.seeds.collect import STAGE, Collected, collect_task
-
-# Where the reason stands when a task could not be loaded.
-SOURCE_ERROR = "source_error"
+from curator_sdg.shards import SOURCE_ERROR
 
 
 @dataclass

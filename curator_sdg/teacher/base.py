@@ -35,6 +35,7 @@ class Request:
         revision: The model's revision, where the user names one.
         sampling: ``temperature``, ``top_p``, ``max_tokens``, ...
         schema: The JSON schema that the reply must hold to, or null for plain text.
+        structured: How the schema is put to the teacher (``teacher.structured``).
     """
 
     record_id: str
@@ -45,6 +46,7 @@ class Request:
     revision: str | None = None
     sampling: dict[str, Any] = field(default_factory=dict)
     schema: dict[str, Any] | None = None
+    structured: str = "json_schema"
     repair: int = 0
 
     @cached_property
@@ -60,6 +62,7 @@ class Request:
             self.revision,
             self.sampling,
             self.schema,
+            self.structured,
         )
 
 

@@ -128,8 +128,9 @@ class Dispatcher:
     def complete(self, requests: Sequence[Request], journal: ShardJournal | None = None) -> list[Outcome]:
         """Return an outcome for each request, in their order; blocks, and may be called from many threads at once.
 
-        What the journal knows is not asked. Everything else is journalled before it is returned, but failures
-        and refusals. Requests with the same key are asked once.
+        What the journal knows is not asked. Everything else is journalled before it is returned, but failures, and
+        refusals as long as nothing ever succeeded: these may be the parameters' fault, not the records'. Requests
+        with the same key are asked once.
 
         Raises:
             TeacherError: If the teacher cannot be used any more, or was closed meanwhile; for every caller.
@@ -245,6 +246,8 @@ class Dispatcher:
             case Failure():
                 self._failures += 1
             case Refusal():
+                if batch.journal is not None and not batch.abandoned and self._replies:
+                    batch.journal.append(outcome, request)
                 self._refusals += 1
         batch.settle(outcome)
         if not batch.left or batch.abandoned:

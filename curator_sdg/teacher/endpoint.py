@@ -102,7 +102,7 @@ class EndpointTeacher:
         Raises:
             TeacherError: If the server rejects the key, lacks the model, or refuses everything from the start.
         """
-        body = wire.body(request, self._config.structured)
+        body = wire.body(request)
         trouble = Trouble("", "")
         for attempt in range(self._config.max_retries + 1):
             if attempt:

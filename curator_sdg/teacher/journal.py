@@ -22,7 +22,9 @@ import pyarrow as pa
 
 from curator_sdg.errors import StoreError
 from curator_sdg.store import writing
-from curator_sdg.teacher.base import Completion, Request
+from curator_sdg.teacher.base import Completion, Refusal, Request
+
+Reply = Completion | Refusal
 
 PLAIN = ".jsonl"
 SEALED = ".jsonl.zst"
@@ -46,7 +48,7 @@ class ShardJournal:
         self._attempt = f"{epoch_number:06d}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self._file: int | None = None  # opened by the first reply, so that an attempt that asks nothing leaves nothing
         self._closed = False
-        self._known: dict[str, Completion] = {}
+        self._known: dict[str, Reply] = {}
         for path in _segments(self.folder):
             for completion in _read_own(path):
                 self._known.setdefault(completion.key, completion)
@@ -67,11 +69,11 @@ class ShardJournal:
         """This attempt's segment while it is written; not there before the first reply."""
         return self.folder / f"{self._attempt}{PLAIN}"
 
-    def get(self, key: str) -> Completion | None:
+    def get(self, key: str) -> Reply | None:
         """Return the reply to the request with ``key``, or null where it was never answered."""
         return self._known.get(key)
 
-    def append(self, completion: Completion, request: Request) -> None:
+    def append(self, reply: Reply, request: Request) -> None:
         """Write one reply; once this returns, it outlives the process.
 
         Raises:
@@ -79,7 +81,7 @@ class ShardJournal:
         """
         if self._closed:
             raise StoreError(f"{self.path}: the journal is closed; no reply can be kept")
-        line = _encode(completion, request)
+        line = _encode(reply, request)
         try:
             with writing(self.path):
                 if self._file is None:
@@ -97,7 +99,7 @@ class ShardJournal:
             raise StoreError(
                 f"{self.path}: cannot be written ({error.strerror}); run the same command again"
             ) from error
-        self._known.setdefault(completion.key, completion)
+        self._known.setdefault(reply.key, reply)
 
     def seal(self) -> None:
         """Close this attempt's segment and compress it; call it when the shard is published.
@@ -143,7 +145,7 @@ class ShardJournal:
                 os.close(handle)
 
 
-def read_segment(path: Path) -> Iterator[Completion]:
+def read_segment(path: Path) -> Iterator[Reply]:
     """Yield the replies of one segment, plain or sealed, in the order they came.
 
     A last line without its end is what a killed process or a full disk leaves in a plain segment, or what another
@@ -181,7 +183,7 @@ def _lines(path: Path) -> Iterator[IO[bytes]]:
             yield cast("IO[bytes]", lines)
 
 
-def _read_own(path: Path) -> Iterator[Completion]:
+def _read_own(path: Path) -> Iterator[Reply]:
     """Read a segment that its writer may seal meanwhile, which moves it under another name."""
     try:
         yield from read_segment(path)
@@ -199,13 +201,25 @@ def _segments(folder: Path) -> list[Path]:
     return [found[attempt] for attempt in sorted(found)]
 
 
-def _encode(completion: Completion, request: Request) -> bytes:
-    entry = {
-        "key": completion.key,
+def _encode(reply: Reply, request: Request) -> bytes:
+    entry: dict[str, Any] = {
+        "key": reply.key,
         "record_id": request.record_id,
         "step": request.step,
         "sample": request.sample,
         "repair": request.repair,
+    }
+    if isinstance(reply, Refusal):
+        entry |= {"refused": reply.status, "detail": reply.detail}
+    else:
+        entry |= _contents(reply)
+    entry["time"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+    # backslashreplace writes a lone surrogate as \\udXXX, which is how JSON writes it too.
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _contents(completion: Completion) -> dict[str, Any]:
+    return {
         "text": completion.text,
         "finish_reason": completion.finish_reason,
         "reasoning": completion.reasoning,
@@ -213,14 +227,13 @@ def _encode(completion: Completion, request: Request) -> bytes:
         "prompt_tokens": completion.prompt_tokens,
         "cached_tokens": completion.cached_tokens,
         "completion_tokens": completion.completion_tokens,
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
-    # backslashreplace writes a lone surrogate as \udXXX, which is how JSON writes it too.
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def _decode(line: bytes) -> Completion:
+def _decode(line: bytes) -> Reply:
     entry: dict[str, Any] = json.loads(line)
+    if "refused" in entry:
+        return Refusal(entry["key"], entry["refused"], entry["detail"])
     if not all(isinstance(entry[name], str) for name in ("key", "text", "finish_reason")):
         raise TypeError("key, text and finish_reason must be texts")
     return Completion(

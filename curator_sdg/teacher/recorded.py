@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from curator_sdg.errors import TeacherError
-from curator_sdg.teacher.base import Completion, Request
-from curator_sdg.teacher.journal import PLAIN, SEALED, read_segment
+from curator_sdg.teacher.base import Request
+from curator_sdg.teacher.journal import PLAIN, SEALED, Reply, read_segment
 
 
 class RecordedTeacher:
@@ -18,7 +18,7 @@ class RecordedTeacher:
 
     def __init__(self, recording: Path) -> None:
         self._recording = recording
-        self._known: dict[str, Completion] = {}
+        self._known: dict[str, Reply] = {}
 
     async def open(self) -> None:
         """Read the recording; of several replies under one key the first in path order counts.
@@ -31,7 +31,7 @@ class RecordedTeacher:
             for completion in read_segment(path):
                 self._known.setdefault(completion.key, completion)
 
-    async def ask(self, request: Request) -> Completion:
+    async def ask(self, request: Request) -> Reply:
         """Return the recorded reply.
 
         Raises:

@@ -11,11 +11,9 @@ import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from curator_sdg.teacher.base import Completion, Request
-
-Structured = Literal["json_schema", "json_object", "none"]
 
 _RETRY_AFTER_MAX_S = 300.0
 _QUOTED = 500  # characters of a server's message
@@ -37,15 +35,15 @@ class Trouble(NamedTuple):
     retry_after: float = 0.0  # seconds that the server asks to wait
 
 
-def body(request: Request, structured: Structured) -> bytes:
+def body(request: Request) -> bytes:
     """Return the body of a chat completion request."""
     payload: dict[str, Any] = {"model": request.model, "messages": request.messages, **request.sampling}
-    if request.schema is not None and structured == "json_schema":
+    if request.schema is not None and request.structured == "json_schema":
         payload["response_format"] = {
             "type": "json_schema",
             "json_schema": {"name": "reply", "schema": request.schema, "strict": True},
         }
-    elif request.schema is not None and structured == "json_object":
+    elif request.schema is not None and request.structured == "json_object":
         payload["response_format"] = {"type": "json_object"}
     return json.dumps(payload).encode()
 

@@ -12,7 +12,7 @@ def collected(tmp_path, task, rows):
 
 
 def cut(tmp_path, shards, limit=None, name="seeds"):
-    return cut_seeds(shards, tmp_path / name, shard_size=4, limit=limit, fingerprint="f")
+    return cut_seeds(shards, tmp_path / name, shards=3, limit=limit, fingerprint="f")
 
 
 def ids(shards):
@@ -28,15 +28,26 @@ def test_shards_are_slices_of_the_hash_order_with_all_tasks_mixed(tmp_path):
 
 
 def test_a_limit_ends_the_order_and_the_rest_is_surplus(tmp_path):
-    source = [collected(tmp_path, "a", range(10))]
-    whole, limited = cut(tmp_path, source), cut(tmp_path, source, limit=6, name="limited")
-    assert ids(limited) == [ids(whole)[0], ids(whole)[1][:2]]
-    assert [shard.counts.surplus for shard in limited] == [0, 4]
-    assert all(shard.counts.balanced for shard in limited)
+    source = [collected(tmp_path, "a", range(40))]
+    whole = cut(tmp_path, source)
+    for limit in (1, len(ids(whole)[0]), len(ids(whole)[0]) + 2, 39):
+        limited = cut(tmp_path, source, limit=limit, name=f"limited-{limit}")
+        flat = [seed_id for shard in ids(limited) for seed_id in shard]
+        assert flat == [seed_id for shard in ids(whole) for seed_id in shard][:limit]
+        assert [shard.name for shard in limited] == [shard.name for shard in whole][: len(limited)]
+        assert sum(shard.counts.surplus for shard in limited) == 40 - limit
+        assert sum(shard.counts.planned for shard in limited) == 40
+
+
+def test_a_seed_stays_in_its_shard_whatever_other_seeds_come(tmp_path):
+    few = cut(tmp_path, [collected(tmp_path, "a", range(20))])
+    more = cut(tmp_path, [collected(tmp_path, "a", range(20)), collected(tmp_path, "b", range(20, 90))], name="more")
+    for before, after in zip(ids(few), ids(more), strict=True):
+        assert set(before) < set(after)
 
 
 def test_a_row_reached_through_two_tasks_is_one_seed_and_one_reject(tmp_path):
     shards = cut(tmp_path, [collected(tmp_path, "a", range(3)), collected(tmp_path, "b", range(2, 5))])
     assert sum(shard.counts.out for shard in shards) == 5
-    assert shards[-1].counts.rejected == {"duplicate": 1}
+    assert sum(shard.counts.rejected["duplicate"] for shard in shards) == 1
     assert sum(shard.counts.planned for shard in shards) == 6

@@ -86,16 +86,26 @@ def test_equal_requests_are_asked_once() -> None:
     assert sorted(teacher.asked) == ["seed-1", "seed-2"]
 
 
-def test_only_replies_are_journalled_and_they_are_before_they_are_returned(tmp_path: Path) -> None:
+def test_replies_and_refusals_are_journalled_before_they_are_returned_failures_never(tmp_path: Path) -> None:
     requests = make_requests(4)
     outcomes: dict[str, Outcome | Exception] = {
         "seed-1": Failure(requests[1].key, "timeout", ""),
         "seed-2": Refusal(requests[2].key, 400, "too long"),
     }
-    with Dispatcher(Scripted(outcomes), 4) as dispatcher, journal(tmp_path) as j:
+    with Dispatcher(Scripted(outcomes), 1) as dispatcher, journal(tmp_path) as j:
         dispatcher.complete(requests, j)
         other = journal(tmp_path, epoch=2)
-    assert [other.get(request.key) is not None for request in requests] == [True, False, False, True]
+    assert [other.get(request.key) is not None for request in requests] == [True, False, True, True]
+    assert other.get(requests[2].key) == outcomes["seed-2"]
+
+
+def test_refusals_before_any_reply_are_not_journalled_for_they_may_be_the_parameters_fault(tmp_path: Path) -> None:
+    requests = make_requests(2)
+    outcomes: dict[str, Outcome | Exception] = {"seed-0": Refusal(requests[0].key, 400, "no such parameter")}
+    with Dispatcher(Scripted(outcomes), 1) as dispatcher, journal(tmp_path) as j:
+        dispatcher.complete(requests, j)
+        other = journal(tmp_path, epoch=2)
+    assert [other.get(request.key) is not None for request in requests] == [False, True]
 
 
 def test_what_is_journalled_is_not_asked(tmp_path: Path) -> None:

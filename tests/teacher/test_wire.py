@@ -110,7 +110,7 @@ def test_the_message_of_an_error(content: bytes, message: str) -> None:
 
 
 def test_the_body_of_a_request() -> None:
-    body = json.loads(wire.body(make_request(1, schema={"type": "object"}), "json_schema"))
+    body = json.loads(wire.body(make_request(1, schema={"type": "object"})))
     assert body == {
         "model": "test-model",
         "messages": [{"role": "user", "content": "Write a question about item 1."}],
@@ -121,7 +121,7 @@ def test_the_body_of_a_request() -> None:
             "json_schema": {"name": "reply", "schema": {"type": "object"}, "strict": True},
         },
     }
-    assert "response_format" not in json.loads(wire.body(make_request(1, schema=None), "json_schema"))
+    assert "response_format" not in json.loads(wire.body(make_request(1, schema=None)))
 
 
 @pytest.mark.parametrize(
