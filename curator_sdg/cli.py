@@ -8,13 +8,17 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 import curator_sdg
-from curator_sdg.errors import SdgError
+from curator_sdg.errors import ConfigError, SdgError
+
+if TYPE_CHECKING:
+    from curator_sdg.config import Config
+    from curator_sdg.report.show import Kind
 
 app = typer.Typer(
     add_completion=False,
@@ -69,9 +73,10 @@ def run(
 
     if until is not None and until not in STEPS:
         raise SdgError(f"--until {until}: no such step; there are {', '.join(STEPS)}")
-    extra = [f"run.dir={json.dumps(str(run_dir))}"] if run_dir else []
+    extra = [f"run.dir={json.dumps(str(run_dir), ensure_ascii=False)}"] if run_dir else []
     extra += [f"run.limit={limit}"] if limit else []
     settings = load(config, [*(overrides or []), *extra])
+    check_paths(settings)
 
     from curator_sdg.progress import Progress  # noqa: PLC0415
     from curator_sdg.workflow import Run  # noqa: PLC0415
@@ -86,13 +91,19 @@ def run(
     except KeyboardInterrupt:
         _err.print("interrupted; run the same command to go on", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
-    _out.print(ledger_table(ledger))
+    _out.print(ledger_table(ledger, width=_out.width))
     if last == STEPS[-1]:
         _out.print(f"package: {start.dir.package}", highlight=False, soft_wrap=True)
     if ledger.pending:
+        from curator_sdg.report.show import pending_reasons  # noqa: PLC0415
+
+        reasons = ", ".join(f"{reason} {n}" for reason, n in pending_reasons(start.dir.path, ledger).most_common())
         _err.print(
-            f"{ledger.pending} rows are pending: their requests failed in transport; run the same command again",
+            f"{ledger.pending} rows are pending ({reasons}): their requests failed in transport; "
+            "run the same command again",
             style="yellow",
+            highlight=False,
+            soft_wrap=True,
         )
         raise typer.Exit(PENDING)
 
@@ -103,6 +114,7 @@ def validate(config: ConfigArgument, overrides: SetOption = None) -> None:
     from curator_sdg.config import load  # noqa: PLC0415
 
     settings = load(config, overrides)
+    check_paths(settings)
     from curator_sdg.curation.quality import filter_stages  # noqa: PLC0415
     from curator_sdg.seeds.stages import source_tasks  # noqa: PLC0415
     from curator_sdg.steps import fingerprints  # noqa: PLC0415
@@ -130,41 +142,58 @@ def tasks(
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
-        _out.print(tasks_table(rows))
+        _out.print(tasks_table(rows, width=_out.width))
 
 
 @app.command()
 def show(
     run_dir: RunArgument,
     step: Annotated[
-        str, typer.Option(metavar="STEP", help="A step, or 'rejects' for those of all steps.")
-    ] = "package",
+        str | None,
+        typer.Option(
+            metavar="STEP",
+            help="A step, or 'rejects' for those of all steps. Without it: rows of package, rejects of all steps.",
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
-    rejects_only: Annotated[bool, typer.Option("--rejects", help="The step's rejects instead of its rows.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Only rejects with this reason.")] = None,
+    rejects_only: Annotated[bool, typer.Option("--rejects", help="Rejects instead of rows.")] = False,
+    pending_only: Annotated[
+        bool, typer.Option("--pending", help="Rows that are pending instead, and why.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Only rejects (or pending rows) with this reason.")] = None,
     task: Annotated[str | None, typer.Option(help="Only this lm-eval task.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print records of a run, or its rejects with the raw text that they were judged on."""
-    from curator_sdg.report.show import records_text, rejects_text, select_records, select_rejects  # noqa: PLC0415
+    from curator_sdg.report.show import nothing, records_text, rejects_text, select  # noqa: PLC0415
 
-    if step == "rejects" or rejects_only or reason:
-        only = None if step == "rejects" or (step == "package" and not rejects_only) else step
-        found = select_rejects(run_dir, only, reason=reason, task=task, n=n)
-        render = rejects_text
+    if pending_only and (rejects_only or step == "rejects"):
+        raise SdgError("--pending: a row is either pending or a reject; ask for one of them")
+    kind: Kind = "rows"
+    if pending_only:
+        kind = "pending rows"
+    elif rejects_only or reason is not None or step == "rejects":
+        kind = "rejects"
+    if step == "rejects" or (step is None and kind != "rows"):
+        only = None
     else:
-        found = select_records(run_dir, step, task=task, n=n)
-        render = records_text
+        only = step or "package"
+    found = select(run_dir, kind, only, reason=reason, task=task, n=n)
     if as_json:
         for record in found:
             typer.echo(json.dumps(record, ensure_ascii=False))
+    elif found:
+        _out.print(records_text(found) if kind == "rows" else rejects_text(found))
     else:
-        _out.print(render(found))
+        _out.print(nothing(run_dir, kind, only), highlight=False, soft_wrap=True)
 
 
 @app.command()
 def ledger(run_dir: RunArgument, as_json: JsonOption = False) -> None:
-    """Account for every row of a run, from its shards."""
+    """Account for every row of a run, from its shards.
+
+    Exit status: 0 every row is settled; 1 an error, or the figures do not balance; 3 rows are pending.
+    """
     from curator_sdg.report.tables import ledger_table  # noqa: PLC0415
     from curator_sdg.rundir import compute_ledger, load_run  # noqa: PLC0415
 
@@ -172,8 +201,35 @@ def ledger(run_dir: RunArgument, as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(json.dumps(accounts.to_json(), indent=2))
     else:
-        _out.print(ledger_table(accounts))
+        _out.print(ledger_table(accounts, width=_out.width))
     accounts.check()
+    if accounts.pending:
+        raise typer.Exit(PENDING)
+
+
+def check_paths(config: Config) -> None:
+    """Make sure that what the configuration points to outside itself is there, before anything is done.
+
+    Raises:
+        ConfigError: Naming the key, and the place as an absolute path.
+    """
+    from dask.utils import parse_bytes  # noqa: PLC0415
+
+    data, teacher, memory = config.seeds.data_root, config.teacher, config.cluster.memory_limit
+    if data is not None and not data.is_dir():
+        raise ConfigError(f"seeds.data_root: {data.absolute()} is no folder")
+    if teacher.engine == "recorded" and teacher.recording is not None and not teacher.recording.exists():
+        place = teacher.recording.absolute()
+        raise ConfigError(f"teacher.recording: {place} does not exist; name a journal file or a folder of them")
+    name = teacher.api_key_env
+    if teacher.engine == "endpoint" and name is not None and not os.environ.get(name, "").strip():
+        raise ConfigError(f"teacher.api_key_env: the environment variable {name} is not set; export it")
+    try:
+        usable = memory == "auto" or (bool(memory.strip()) and parse_bytes(memory) >= 0)
+    except (ValueError, OverflowError):
+        usable = False
+    if not usable:
+        raise ConfigError(f"cluster.memory_limit: {memory!r} is no amount of memory; write 4GiB, auto or 0.25")
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -111,6 +112,8 @@ class TeacherSection(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> TeacherSection:
+        if self.api_key_env is not None and not self.api_key_env.isidentifier():
+            raise ValueError("api_key_env must be the name of an environment variable, not the key itself")
         if self.engine == "endpoint" and not self.base_urls:
             raise ValueError("engine: endpoint needs base_urls")
         if self.engine == "recorded" and self.recording is None:
@@ -138,7 +141,7 @@ class EnrichSection(Section):
     """Step 4: answers with reasoning and knowledge, voted on."""
 
     samples: int = Field(5, ge=1, description="Votes a question.")
-    min_share: Share = Field(0.5, description="The winner must have more than this share of all samples.")
+    min_share: float = Field(0.5, ge=0, lt=1, description="The winner must have more than this share of all samples.")
     styles: tuple[Literal["knowledge", "reasoning"], ...] = Field(
         ("knowledge", "reasoning"), min_length=1, description="Samples rotate through these."
     )
@@ -201,6 +204,17 @@ class Config(Section):
     package: PackageSection = PackageSection()
     cluster: ClusterSection = Field(default_factory=ClusterSection)
 
+    @model_validator(mode="after")
+    def _variants_have_traces(self) -> Config:
+        asked = {self.enrich.styles[i % len(self.enrich.styles)] for i in range(self.enrich.samples)}
+        for variant, style in (("context", "knowledge"), ("reasoning", "reasoning")):
+            if variant in self.package.variants and style not in asked:
+                raise ValueError(
+                    f"package.variants has {variant!r}, which needs a sample of the style {style!r}; enrich.samples "
+                    f"and enrich.styles ask only for {', '.join(sorted(asked))}"
+                )
+        return self
+
 
 def load(path: Path, overrides: list[str] | None = None) -> Config:
     """Read and validate ``path``; each override is ``dotted.key=value`` with a YAML value.
@@ -220,6 +234,8 @@ def load(path: Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{path}: is not valid YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must be a mapping with the sections {', '.join(Config.model_fields)}")
+    # What a run adds to its own run.yaml, so that this can be run from, too.
+    data = {key: value for key, value in data.items() if key not in ("versions", "fingerprints")}
     for override in overrides or []:
         _override(data, override)
     try:
@@ -237,16 +253,29 @@ def _override(data: dict[str, Any], override: str) -> None:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
         raise ConfigError(f"--set {override}: the value is not valid YAML") from None
-    *parents, last = key.split(".")
-    node = data
-    for parent in parents:
-        child = node.get(parent)
-        if child is None:
-            child = node[parent] = {}
-        if not isinstance(child, dict):
-            raise ConfigError(f"--set {override}: {parent} is no section")
-        node = child
-    node[last] = parsed
+    parts = key.split(".")
+    node: Any = data
+    for depth, part in enumerate(parts):
+        place, last = ".".join(parts[:depth]), depth == len(parts) - 1
+        at: str | int = part
+        if isinstance(node, list):
+            if not part.isdecimal() or int(part) >= len(node):
+                raise ConfigError(f"--set {override}: {place} is a list; its entries are 0 to {len(node) - 1}")
+            at = int(part)
+        elif not isinstance(node, dict):
+            raise ConfigError(f"--set {override}: {place} has no keys of its own; it is {node!r}")
+        elif not last and node.get(part) is None:
+            if parts[depth + 1].isdecimal():
+                name = ".".join(parts[: depth + 1])
+                raise ConfigError(
+                    f"--set {override}: the file has no list {name}; an entry of the default cannot be changed alone, "
+                    f"give the whole list: --set '{name}=[...]'"
+                )
+            node[part] = {}
+        if last:
+            node[at] = parsed
+        else:
+            node = node[at]
 
 
 def _explain(path: Path, error: ValidationError) -> str:
@@ -265,10 +294,27 @@ def _explain(path: Path, error: ValidationError) -> str:
             hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
             lines.append(f"{path}: {where}: unknown key; {hint}")
         else:
-            message = item["msg"].removeprefix("Value error, ")
-            got = "" if item["type"] in ("missing", "value_error") else f" (got {item['input']!r})"
-            lines.append(f"{path}: {where}: {message[0].lower()}{message[1:]}{got}")
+            message = _plainly(item["type"], item.get("ctx", {})) or item["msg"].removeprefix("Value error, ")
+            got = "" if item["type"] in ("missing", "value_error", "too_short") else f" (got {item['input']!r})"
+            prefix = f"{path}: {where}" if where else f"{path}"
+            lines.append(f"{prefix}: {message[0].lower()}{message[1:]}{got}")
     return "\n".join(lines)
+
+
+def _plainly(kind: str, context: Mapping[str, Any]) -> str | None:
+    """Return a mistake in YAML's terms where pydantic would speak of Python's types."""
+    if kind == "too_short":
+        least = context["min_length"]
+        return f"needs at least {least} {'entry' if least == 1 else 'entries'}"
+    expected = {
+        "tuple_type": "a list",
+        "list_type": "a list",
+        "model_type": "a mapping",
+        "model_attributes_type": "a mapping",
+        "dict_type": "a mapping",
+        "path_type": "a path",
+    }.get(kind)
+    return expected and f"must be {expected}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

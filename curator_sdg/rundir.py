@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from curator_sdg.config import Config
-from curator_sdg.errors import SdgError
+from curator_sdg.config import Config, load
+from curator_sdg.errors import SdgError, StoreError
 from curator_sdg.identity import stable_hash
 from curator_sdg.ledger import Ledger, StepAccount, step_account
 from curator_sdg.store import REJECTS, Shard, list_shards, read_json, read_rows
@@ -37,6 +37,17 @@ class RunDir:
     def step(self, name: str) -> Path:
         """Return the folder of a step's shards."""
         return self.path / FOLDERS[name]
+
+    def claim(self) -> None:
+        """Make sure that the directory is ours to write: new, empty, or a run's.
+
+        Raises:
+            StoreError: If it holds something else.
+        """
+        if self.path.is_dir() and not (self.path / "epoch").is_file() and any(self.path.iterdir()):
+            raise StoreError(
+                f"{self.path}: is not empty and no run of this project; choose another directory with --run-dir"
+            )
 
     @property
     def journal(self) -> Path:
@@ -164,21 +175,26 @@ def load_run(run_dir: Path) -> Config:
     """Return the configuration of a run from its directory.
 
     Raises:
-        SdgError: If it is no run directory.
+        SdgError: If it is no run directory, or its ``run.yaml`` is damaged or foreign.
     """
     path = RunDir(run_dir).config
     if not path.is_file():
         raise SdgError(f"{run_dir}: is no run directory: it has no {path.name}")
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    document = {key: value for key, value in document.items() if key in Config.model_fields}
-    document["run"]["dir"] = str(run_dir)
-    return Config.model_validate(document)
+    try:
+        config = load(path)
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if missing := [key for key in ("run", "fingerprints") if not isinstance(document.get(key), dict)]:
+            raise SdgError(f"it has no {' and no '.join(missing)}")
+    except SdgError as error:
+        reason = str(error).replace(f"{path}: ", "").replace("\n", "; ")
+        raise SdgError(f"{path}: is no configuration of a run of this project ({reason})") from None
+    return config.model_copy(update={"run": config.run.model_copy(update={"dir": run_dir})})
 
 
-def rejects(run_dir: Path, step: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rejects of a run (or of one step), each with its step."""
+def rejects(run_dir: Path, step: str | None = None, file: str = REJECTS) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rejects of a run (or of one step), each with its step; with ``PENDING`` what is pending."""
     run = RunDir(run_dir)
     for name in STEPS if step is None else (step,):
         for shard in list_shards(run.step(name)).values():
-            for row in read_rows(shard.path, REJECTS).to_pylist():
+            for row in read_rows(shard.path, file).to_pylist():
                 yield name, row

@@ -18,10 +18,10 @@ from curator_sdg.curation.quality import ComposeText, ToCurated, filter_stages
 from curator_sdg.curation.questions import CheckQuestions, DropSeedCopies
 from curator_sdg.epoch import Epoch
 from curator_sdg.generation.answers import EnrichAnswers
-from curator_sdg.generation.prompts import Prompts
+from curator_sdg.generation.prompts import Prompts, check_prompts
 from curator_sdg.generation.questions import GenerateQuestions
 from curator_sdg.identity import stable_hash
-from curator_sdg.packaging.render import RenderExamples, Templates
+from curator_sdg.packaging.render import RenderExamples, Templates, check_templates
 from curator_sdg.records import ANSWER, CURATED, EXAMPLE, QUESTION, SEED
 from curator_sdg.rundir import STEPS, RunDir, fan_out
 from curator_sdg.seeds.catalog import Entry, load_catalog
@@ -66,6 +66,18 @@ def fingerprints(config: Config) -> dict[str, str]:
     for step in STEPS:
         upstream = chained[step] = stable_hash(step, _RULES[step], parts[step], upstream)
     return chained
+
+
+def check(config: Config, run: RunDir) -> None:
+    """Build every step and render every prompt and template once, before anything is paid for.
+
+    Raises:
+        ConfigError: If a prompt, a template or a filter of the user's cannot be used.
+    """
+    check_prompts(Prompts("generate", config.generate.prompts), Prompts("enrich", config.enrich.prompts))
+    check_templates(RenderExamples(config.package))
+    for step in _MIDDLES:
+        step_stages(step, config, run, "", None)
 
 
 def _catalogued(config: Config) -> list[Any]:

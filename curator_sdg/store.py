@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from curator_sdg.ledger import Account, Counts
 from curator_sdg.records import REJECT, to_table
 
 _FOOTER = b"curator_sdg"
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.(?:tmp|old)")
 ROWS, REJECTS, PENDING = "rows.parquet", "rejects.parquet", "pending.parquet"
 
 
@@ -56,7 +58,7 @@ def writing(path: Path) -> Iterator[None]:
     """Turn the file system's refusals into one clear error.
 
     Raises:
-        StoreError: When the disk is full, or the place read-only or not ours.
+        StoreError: When the disk is full, the place read-only or not ours, or the system refuses for another reason.
     """
     reasons = {
         errno.ENOSPC: "the disk is full; free room and run the same command again",
@@ -64,14 +66,17 @@ def writing(path: Path) -> Iterator[None]:
         errno.EROFS: "the file system is read-only; choose another run directory with --run-dir",
         errno.EACCES: "it may not be written; choose another run directory with --run-dir",
         errno.EPERM: "it may not be written; choose another run directory with --run-dir",
+        errno.ENOENT: "its folder is gone or cannot be made; choose another run directory with --run-dir",
         errno.ENOTDIR: "a file is in the way; choose another run directory with --run-dir",
         errno.EEXIST: "a file is in the way; choose another run directory with --run-dir",
     }
     try:
         yield
     except OSError as error:
-        if (reason := reasons.get(error.errno or 0)) is None:
-            raise
+        cause = error.strerror or str(error) or type(error).__name__
+        reason = reasons.get(error.errno or 0, f"cannot be written ({cause}); run the same command again")
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):  # what is in the way may be the run directory itself
+            path = next((place for place in (path, *path.parents) if place.is_file()), path)
         raise StoreError(f"{path}: {reason}") from error
 
 
@@ -194,15 +199,27 @@ def list_shards(step_dir: Path) -> dict[str, Shard]:
 
 
 def read_rows(shard: Path, file: str = ROWS) -> pa.Table:
-    """Return the rows of a published shard (or its rejects, or what is pending)."""
-    return pq.read_table(shard / file).replace_schema_metadata(None)
+    """Return the rows of a published shard (or its rejects, or what is pending).
+
+    Raises:
+        StoreError: If the file is missing or damaged.
+    """
+    path = shard / file
+    try:
+        return pq.read_table(path).replace_schema_metadata(None)
+    except MemoryError:
+        raise
+    except FileNotFoundError:
+        raise StoreError(f"{path}: is missing; move the folder {shard} away and run again") from None
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); move the folder {shard} away and run again") from error
 
 
 def read_json(path: Path) -> Any:
     """Return a JSON file's content, or null where there is none.
 
     Raises:
-        StoreError: If it is not JSON.
+        StoreError: If it is not JSON, or cannot be read.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -210,11 +227,13 @@ def read_json(path: Path) -> Any:
         return None
     except ValueError as error:
         raise StoreError(f"{path}: is not JSON ({error}); move it away and run again") from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def clean_leftovers(step_dir: Path) -> None:
     """Remove what an interrupted write left beside its place."""
     if step_dir.is_dir():
         for path in step_dir.iterdir():
-            if path.name.startswith(".") and path.suffix in (".tmp", ".old"):
+            if _LEFTOVER.fullmatch(path.name):
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

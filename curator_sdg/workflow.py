@@ -36,7 +36,7 @@ from curator_sdg.seeds.cut import count_shards, cut_seeds
 from curator_sdg.seeds.sources import source_state
 from curator_sdg.seeds.stages import SourceTask, source_tasks
 from curator_sdg.shards import SOURCE_ERROR, shard_task
-from curator_sdg.steps import Stages, fingerprints, step_stages
+from curator_sdg.steps import Stages, check, fingerprints, step_stages
 from curator_sdg.store import Shard, clean_leftovers, list_shards, publish_file, read_json, read_shard
 from curator_sdg.teacher import make_teacher
 
@@ -68,11 +68,11 @@ class Run:
 
     def __enter__(self) -> Self:
         self.fingerprints = fingerprints(self.config)
-        # Filters are imported and built here, so that a wrong one ends the run before anything is paid for.
-        step_stages("curate", self.config, self.dir, "", None)
+        check(self.config, self.dir)
+        self.dir.claim()
         self.epoch = Epoch.start(self.dir.path)
-        for step in STEPS:
-            clean_leftovers(self.dir.step(step))
+        for folder in (self.dir.path, *(self.dir.step(step) for step in STEPS)):
+            clean_leftovers(folder)
         self._write_config()
         return self
 
@@ -88,6 +88,8 @@ class Run:
             SdgError: One clear message, for everything that the user can mend.
         """
         last = STEPS.index(until)
+        if last >= STEPS.index("generate") and not self._current().shards("generate"):
+            self._check_teacher()  # before anything is read, where it is sure to be asked
         self.collect()
         if last >= STEPS.index("seeds"):
             self.cut()

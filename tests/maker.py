@@ -65,3 +65,10 @@ def _answer(reply: dict[str, Any], user: str, draw: Draw) -> None:
         reply["answer"] = "def f(x):\n    return x"
     else:
         reply["answer"] = str(truth.index(1000)) if draw.unit > 0.1 else str(draw.index(1000))
+
+
+def repeating_reply(body: dict[str, Any], draw: Draw) -> str | None:
+    """Reply like ``project_reply``, but with one of ten contents to questions of a kind: many are the same."""
+    if "status" not in (body.get("response_format") or {})["json_schema"]["schema"]["properties"]:
+        draw = Draw("repeated", draw.index(10))
+    return project_reply(body, draw)

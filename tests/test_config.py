@@ -44,7 +44,7 @@ def test_an_unknown_key_in_a_list_is_named_by_its_place(written):
 
 
 def test_a_wrong_value_says_what_was_expected_and_what_was_there(written):
-    with pytest.raises(ConfigError, match=r"enrich\.min_share: input should be less than or equal to 1 \(got 7\)"):
+    with pytest.raises(ConfigError, match=r"enrich\.min_share: input should be less than 1 \(got 7\)"):
         load(written(enrich={"min_share": 7}))
 
 

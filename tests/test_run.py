@@ -192,6 +192,65 @@ def test_a_change_of_packaging_redoes_packaging_alone(undisturbed, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in shards} == shards
 
 
+def test_waves_make_the_same_package_and_the_earliest_of_two_equal_questions_is_kept(tmp_path):
+    packages = {}
+    for size in (8, 16, 56):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        with running_endpoint(maker="tests.maker:repeating_reply") as endpoint:
+            sections = {"wave_size": size, "dir": str(folder / "run")}
+            done = run("run", write_config(folder, endpoint.url, run=sections))
+            assert done.returncode == 0, done.stderr
+        accounts = ledger(folder / "run")
+        assert accounts["balanced"]
+        assert step(accounts, "dedup")["rejected"]["duplicate"] > 2
+        files = package_digest(folder / "run")
+        packages[size] = {name: digest for name, digest in files.items() if name != "manifest.json"}
+    assert packages[8] == packages[16] == packages[56]
+
+
+def test_a_task_that_loads_at_last_changes_nothing_that_was_asked(tmp_path):
+    data = tmp_path / "data"
+    subprocess.run(["cp", "-r", QUICKSTART / "data", data], check=True)
+    file = data / "openai__gsm8k" / "main" / "train.jsonl"
+    with running_endpoint(maker=MAKER) as endpoint:
+        config = write_config(tmp_path, endpoint.url, seeds={"data_root": str(data)})
+        file.rename(tmp_path / "aside")
+        assert run("run", config).returncode == 0
+        (tmp_path / "aside").rename(file)
+        assert run("run", config).returncode == 0
+        assert step(ledger(tmp_path / "run"), "seeds")["out"] == SEEDS
+        assert set(endpoint.stats()["asked"].values()) == {1}
+
+
+def test_refused_records_are_rejects_and_are_not_asked_again(tmp_path):
+    with running_endpoint(maker=MAKER, refused=0.1) as endpoint:
+        config = write_config(tmp_path, endpoint.url)
+        assert run("run", config).returncode == 0
+        asked = sum(endpoint.stats()["asked"].values())
+        assert step(ledger(tmp_path / "run"), "generate")["rejected"]["refused"] > 0
+        again = run("run", config, "--set", "enrich.min_share=0.55")
+        assert again.returncode == 0, again.stderr
+        assert sum(endpoint.stats()["asked"].values()) - asked < 20, "but those before anything succeeded"
+
+
+def test_what_a_changed_setting_made_stale_is_not_counted(undisturbed, tmp_path):
+    subprocess.run(["cp", "-r", "--preserve=timestamps", undisturbed[0], tmp_path / "run"], check=True)
+    changed = {"generate": {"sampling": {"temperature": 0.5}}}
+    done = run("run", write_config(tmp_path, "http://127.0.0.1:9/v1", **changed), "--until", "seeds")
+    assert done.returncode == 0, done.stderr
+    assert [entry["step"] for entry in ledger(tmp_path / "run")["steps"]] == ["collect", "seeds"]
+
+
+def test_a_folder_of_somebody_elses_is_not_touched(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    done = run("run", write_config(tmp_path, "http://127.0.0.1:9/v1"))
+    assert done.returncode == 1
+    assert "is not empty and no run of this project" in done.stderr
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
 def test_a_limit_uses_the_first_seeds_and_growing_asks_only_for_the_new_ones(tmp_path):
     with running_endpoint(maker=MAKER) as endpoint:
         config = write_config(tmp_path, endpoint.url)

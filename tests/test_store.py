@@ -64,8 +64,9 @@ def test_a_write_that_fails_leaves_nothing_and_what_was_there_stays(tmp_path):
 
 
 def test_what_a_killed_write_left_is_no_shard_and_is_cleaned_up(tmp_path):
-    (tmp_path / ".0.abc.tmp").mkdir()
-    (tmp_path / ".0.abc.tmp" / "rows.parquet").write_text("half")
+    left = tmp_path / f".0.{'ab' * 16}.tmp"
+    left.mkdir()
+    (left / "rows.parquet").write_text("half")
     assert list_shards(tmp_path) == {}
     clean_leftovers(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -57,8 +57,34 @@ def compose_text(record: Record) -> str:
 
 
 @dataclass
+class FillText(ProcessingStage[DocumentBatch, DocumentBatch]):
+    """Adds a column with the texts of another, an empty one for null: Curator's filters cannot read null."""
+
+    source: str
+    column: str
+    name: str = "fill_text"
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        """Return what a batch must have."""
+        return ["data"], [self.source]
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        """Return what a batch then has."""
+        return ["data"], [self.column]
+
+    def process(self, task: DocumentBatch) -> DocumentBatch:
+        """Return the batch with the column."""
+        table = task.to_pandas()
+        task.data = table.assign(**{self.column: table[self.source].fillna("")})
+        return task
+
+
+@dataclass
 class KeepByScore(ProcessingStage[DocumentBatch, DocumentBatch]):
-    """Keeps the rows whose score a Curator filter accepts; the others are rejects, the filter's name the reason."""
+    """Keeps the rows whose score a Curator filter accepts; the others are rejects, the filter's name the reason.
+
+    A row without the text that is judged (a question without a context, say) is kept.
+    """
 
     document_filter: DocumentFilter
     score_column: str
@@ -80,6 +106,7 @@ class KeepByScore(ProcessingStage[DocumentBatch, DocumentBatch]):
         if table.empty:  # Curator's Score leaves an empty batch without the column
             return task
         keep = table[self.score_column].apply(self.document_filter.keep_document).astype(bool)
+        keep |= table[self.text_column].isna()
         for row in table[~keep].to_dict("records"):
             score = row[self.score_column]
             detail = f"score {score:.4g}" if isinstance(score, float) else f"score {score}"
@@ -122,8 +149,10 @@ def filter_stages(choices: Sequence[FilterChoice]) -> list[ProcessingStage[Docum
         document_filter = load_filter(choice, f"curate.filters.{i}")
         name = choice.filter.rpartition(":")[2]
         column = f"score_{i}_{name}"
-        score = Score(document_filter, score_field=column, text_field=choice.field).with_(name=f"score_{i}_{name}")
-        stages += [score, KeepByScore(document_filter, column, choice.field, name=name)]
+        filled = f"text_{i}"
+        score = Score(document_filter, score_field=column, text_field=filled).with_(name=f"score_{i}_{name}")
+        stages += [FillText(choice.field, filled, name=f"fill_{i}_{choice.field}"), score]
+        stages += [KeepByScore(document_filter, column, choice.field, name=name)]
     return stages
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+from loguru import logger
 from nemo_curator.backends.base import WorkerMetadata
 from nemo_curator.stages.base import ProcessingStage
+from nemo_curator.stages.resources import Resources
 from nemo_curator.tasks import DocumentBatch
 
 from curator_sdg.config import Sampling, TeacherSection
@@ -42,6 +44,8 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
     epoch: Epoch | None = None
 
     dask_resources: ClassVar[dict[str, float]] = {"TEACHER": 1}
+    # It waits for a network: on Ray a whole core for each would leave none for the stages beside it.
+    resources = Resources(cpus=0.1)
     step: ClassVar[str]
     record_schema: ClassVar[pa.Schema]
     result_schema: ClassVar[pa.Schema]
@@ -67,17 +71,36 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
         """Return the batch of what came of its records; what did not is in the task's account."""
         account = account_of(task)
         records = to_records(task.to_pyarrow(), self.record_schema)
-        asked = [(record, list(self.requests(record, account))) for record in records]
+        asked = [(record, list(self.requests(record, account))) for record in self._sound(records, account)]
         outcomes = iter(self._complete([r for _, requests in asked for r in requests], records, account))
         results: list[Record] = []
         for record, requests in asked:
             results.extend(self.settle(record, [next(outcomes) for _ in requests], account))
+        if account.pending and not account.shard:  # in a run the ledger says so
+            logger.warning(
+                f"{self.name}: {len(account.pending)} of {len(records)} records could not be asked about "
+                f"({account.pending[0]['detail']}); they are in the account of the task, not in the batch"
+            )
         return DocumentBatch(
             dataset_name=task.dataset_name,
             data=to_table(results, self.result_schema),
             _metadata=task._metadata,
             _stage_perf=task._stage_perf,
         )
+
+    def _sound(self, records: Iterable[Record], account: Account) -> Iterator[Record]:
+        """Yield the records that can be asked about; one without what its prompt needs is a ``bad_record``."""
+        for record in records:
+            missing = [name for name in self.required if record[name] is None]
+            if record["answer_format"] in ("option", "label", "boolean") and len(record["options"] or ()) < 2:
+                missing.append("options (at least two)")
+            if not missing:
+                yield record
+                continue
+            detail = f"it lacks {', '.join(missing)}"
+            for slot in range(self.fan_out):
+                key = f"{record[self.record_schema.names[0]]}-{slot}" if self.fan_out > 1 else ""
+                account.reject(record, stage=self.name, reason="bad_record", detail=detail, key=key)
 
     def _complete(self, requests: Sequence[Request], records: Sequence[Record], account: Account) -> Sequence[Outcome]:
         if self.journal is None:
@@ -110,6 +133,11 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
             schema=schema,
             structured=self.teacher.structured,
         )
+
+    @property
+    def fan_out(self) -> int:
+        """Results that are planned for each record."""
+        return 1
 
     @property
     @abstractmethod

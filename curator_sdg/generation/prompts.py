@@ -7,16 +7,12 @@ first, so that an endpoint's prefix cache serves it; what changes from item to i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
-from curator_sdg.errors import ConfigError
-from curator_sdg.identity import stable_hash, tidy
-from curator_sdg.records import AnswerFormat, Framing, Record, Style
+from curator_sdg.records import QUESTION, SEED, AnswerFormat, Framing, Record, Style
 from curator_sdg.teacher.base import Message
+from curator_sdg.templates import BlockTemplates
 
 _FOLDER = Path(__file__).parent / "prompts"
 
@@ -103,7 +99,7 @@ def language_name(tag: str) -> str:
     return LANGUAGES.get(tag.partition("-")[0], f"the language with the code {tag!r}")
 
 
-class Prompts:
+class Prompts(BlockTemplates):
     """The templates of one step, some of them perhaps the user's own.
 
     Args:
@@ -115,64 +111,16 @@ class Prompts:
     """
 
     def __init__(self, step: str, override: Path | None = None) -> None:
-        self.step = step
-        self.override = override
-        shipped = sorted(path.name for path in (_FOLDER / step).glob("*.j2"))
-        loaders: list[jinja2.BaseLoader] = [jinja2.PrefixLoader({step: jinja2.FileSystemLoader(_FOLDER / step)})]
-        if override is not None:
-            if not override.is_dir():
-                raise ConfigError(f"{step}.prompts: {override.absolute()} is no folder")
-            own = sorted(path.name for path in override.glob("*.j2"))
-            if unknown := sorted(set(own) - set(shipped)):
-                raise ConfigError(
-                    f"{step}.prompts: {override / unknown[0]} replaces no template; known: {', '.join(shipped)}"
-                )
-            loaders.insert(0, jinja2.PrefixLoader({step: jinja2.FileSystemLoader(override)}))
-        self._names = shipped
-        self._environment = jinja2.Environment(
-            loader=jinja2.ChoiceLoader(loaders),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,  # of an included part
-            autoescape=False,  # noqa: S701 - plain text for a language model, no markup
-        )
+        super().__init__(f"{step}.prompts", _FOLDER / step, ("system", "user"), override)
 
-    def render(self, name: str, **variables: Any) -> tuple[Message, ...]:
+    def messages(self, name: str, **variables: Any) -> tuple[Message, ...]:
         """Return the system and user message of template ``name``.
 
         Raises:
             ConfigError: If a template of the user's cannot be rendered.
         """
-        try:
-            template = self._environment.get_template(f"{self.step}/{name}.j2")
-            context = template.new_context(variables)
-            return tuple(
-                Message(role=role, content=tidy("".join(template.blocks[role](context))))
-                for role in ("system", "user")
-            )
-        except KeyError as error:
-            raise ConfigError(f"{self.step}.prompts: {name}.j2 has no block {error}") from None
-        except jinja2.TemplateError as error:
-            raise ConfigError(f"{self.step}.prompts: {name}.j2: {type(error).__name__}: {error}") from None
-
-    @cached_property
-    def hash(self) -> str:
-        """A digest of every template of the step as it is used, for the step's fingerprint."""
-        sources = []
-        for name in self._names:
-            source, _, _ = self._environment.loader.get_source(  # type: ignore[union-attr]
-                self._environment, f"{self.step}/{name}"
-            )
-            sources.append([name, source])
-        return stable_hash(sources)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Compiled templates do not pickle; a worker compiles its own.
-        return {"step": self.step, "override": self.override}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["step"], state["override"])  # type: ignore[misc]
+        system, user = self.render(name, **variables)
+        return Message(role="system", content=system), Message(role="user", content=user)
 
 
 def generation_messages(
@@ -182,7 +130,7 @@ def generation_messages(
 
     ``target`` is the label that a classification item must have, null for other framings.
     """
-    return prompts.render(
+    return prompts.messages(
         choice.generate,
         seed=seed,
         target=target,
@@ -196,7 +144,7 @@ def enrichment_messages(
     prompts: Prompts, choice: PromptChoice, question: Record, style: Style, options: Sequence[str] | None
 ) -> tuple[Message, ...]:
     """Return the messages that ask for one answer to ``question`` with its options in the order given."""
-    return prompts.render(
+    return prompts.messages(
         choice.enrich,
         question=question,
         options=options,
@@ -205,3 +153,26 @@ def enrichment_messages(
         answer_format=question["answer_format"],
         language=language_name(question["language"]),
     )
+
+
+def check_prompts(generate: Prompts, enrich: Prompts) -> None:
+    """Render every prompt of the table once, so that a mistake in one shows before anything is asked.
+
+    Raises:
+        ConfigError: Naming the template that cannot be rendered.
+    """
+    for (framing, answer_format, has_context), choice in PROMPTS.items():
+        common = {
+            "framing": framing,
+            "answer_format": answer_format,
+            "context": "context" if has_context else None,
+            "options": ["one", "two"] if answer_format in ("option", "label", "boolean") else None,
+            "tests": ["assert f(1) == 1"] if answer_format == "code" else None,
+            "depth": "fact",
+            "language": "en",
+        }
+        seed = {**dict.fromkeys(SEED.names, "text"), **common}
+        generation_messages(generate, choice, seed, "one" if framing == "classification" else None)
+        question = {**dict.fromkeys(QUESTION.names, "text"), **common}
+        for style in ("knowledge", "reasoning"):
+            enrichment_messages(enrich, choice, question, style, question["options"])

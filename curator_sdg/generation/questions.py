@@ -41,6 +41,11 @@ class GenerateQuestions(AskTeacher):
         self.prompts = Prompts("generate", self.config.prompts)
 
     @property
+    def fan_out(self) -> int:
+        """Questions that are planned for each seed."""
+        return self.config.questions_per_seed
+
+    @property
     def required(self) -> Iterable[str]:
         """Columns that the prompts are made from."""
         return ("seed_id", "framing", "depth", "domain", "language", "question", "answer", "answer_format")

@@ -10,19 +10,16 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import jinja2
 from nemo_curator.stages.base import ProcessingStage
 from nemo_curator.tasks import DocumentBatch
 
 from curator_sdg.config import PackageSection
-from curator_sdg.errors import ConfigError
-from curator_sdg.identity import seeded_permutation, stable_hash, tidy
+from curator_sdg.identity import seeded_permutation, stable_hash
 from curator_sdg.ledger import account_of
 from curator_sdg.records import CURATED, EXAMPLE, Record, Style, Variant, to_records, to_table
+from curator_sdg.templates import BlockTemplates
 from curator_sdg.verifiers import same_label
 
 _FOLDER = Path(__file__).parent / "templates"
@@ -33,57 +30,17 @@ _CARRIED = (
 )
 
 
-class Templates:
-    """The templates that examples are rendered by, some of them perhaps the user's own.
+class Templates(BlockTemplates):
+    """The templates that examples are rendered by, one a variant, some of them perhaps the user's own.
 
     Each has two blocks, ``prompt`` and ``reply``: the text is both, the messages are one each.
 
     Raises:
-        ConfigError: If the user's folder is missing.
+        ConfigError: If the user's folder is missing, or holds a file that is no such template.
     """
 
     def __init__(self, override: Path | None = None) -> None:
-        if override is not None and not override.is_dir():
-            raise ConfigError(f"package.templates: {override.absolute()} is no folder")
-        self.override = override
-        folders = [_FOLDER] if override is None else [override, _FOLDER]
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(folders),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,  # of an included part
-            autoescape=False,  # noqa: S701 - plain text to train on, no markup
-        )
-
-    def render(self, variant: Variant, **variables: Any) -> tuple[str, str]:
-        """Return the prompt and the reply of one example.
-
-        Raises:
-            ConfigError: If a template of the user's cannot be rendered.
-        """
-        try:
-            template = self._environment.get_template(f"{variant}.j2")
-            context = template.new_context(variables)
-            prompt, reply = ("".join(template.blocks[block](context)) for block in ("prompt", "reply"))
-        except KeyError as error:
-            raise ConfigError(f"package.templates: {variant}.j2 has no block {error}") from None
-        except jinja2.TemplateError as error:
-            raise ConfigError(f"package.templates: {variant}.j2: {error}") from None
-        return tidy(prompt), tidy(reply)
-
-    @cached_property
-    def hash(self) -> str:
-        """A digest of every template as it is used, for the step's fingerprint."""
-        names = self._environment.list_templates(extensions=["j2"])
-        return stable_hash([[name, self._environment.loader.get_source(self._environment, name)[0]] for name in names])  # type: ignore[union-attr]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Compiled templates do not pickle; a worker compiles its own.
-        return {"override": self.override}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["override"])  # type: ignore[misc]
+        super().__init__("package.templates", _FOLDER, ("prompt", "reply"), override)
 
 
 @dataclass
@@ -149,7 +106,9 @@ class RenderExamples(ProcessingStage[DocumentBatch, DocumentBatch]):
         lettered = list(_letter(record, self._order(record, variant, trace)))
         position = next((i for i, o in enumerate(lettered) if same_label(o["text"], record["answer"])), None)
         answer = record["answer"] if position is None else f"{lettered[position]['letter']}. {record['answer']}"
-        prompt, reply = self.templates.render(variant, record=record, trace=trace, lettered=lettered, answer=answer)
+        prompt, reply = self.templates.render(
+            variant, record=record, trace=trace, lettered=lettered, labels=_unnamed_labels(record), answer=answer
+        )
         obligations = {*(record["source"]["obligations"] or ()), *self.obligations}
         return {
             "example_id": stable_hash(record["question_id"], variant, prompt, reply),
@@ -172,6 +131,47 @@ class RenderExamples(ProcessingStage[DocumentBatch, DocumentBatch]):
         return seeded_permutation(len(record["options"]), self.seed, "package", variant, record["question_id"])
 
 
+def _unnamed_labels(record: Record) -> list[str]:
+    """Return a fixed set of labels that the question does not name itself."""
+    if record["answer_format"] != "label":
+        return []
+    question = record["question"].casefold()
+    named = all(label.casefold() in question for label in record["options"])
+    return [] if named else list(record["options"])
+
+
 def _letter(record: Record, order: list[int]) -> Iterator[dict[str, str]]:
     for letter, i in zip(string.ascii_uppercase, order, strict=False):
         yield {"letter": letter, "text": record["options"][i]}
+
+
+def check_templates(stage: RenderExamples) -> None:
+    """Render an example of each kind and variant, so that a mistake in a template shows before anything is paid for.
+
+    Raises:
+        ConfigError: Naming the template that cannot be rendered.
+    """
+    record = {
+        **dict.fromkeys(CURATED.names, "text"),
+        "answer": "one",
+        "source": {"obligations": []},
+        "traces": [
+            {
+                "style": style,
+                "knowledge": "text",
+                "reasoning": "text",
+                "distractors": [{"option": "two", "why": "text"}],
+                "permutation": [1, 0],
+            }
+            for style in ("knowledge", "reasoning")
+        ],
+    }
+    kinds = [
+        {"framing": "selection", "answer_format": "option", "options": ["one", "two"], "tests": None},
+        {"framing": "completion", "answer_format": "option", "options": ["one", "two"], "tests": None},
+        {"framing": "classification", "answer_format": "label", "options": ["one", "two"], "tests": None},
+        {"framing": "code", "answer_format": "code", "options": None, "tests": ["assert f(1) == 1"]},
+    ]
+    for kind in kinds:
+        for variant in stage.config.variants:
+            stage.example({**record, **kind, "context": None}, variant)

@@ -2,90 +2,190 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from rich.console import Group
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from curator_sdg.errors import SdgError
+from curator_sdg.ledger import Counts, Ledger
 from curator_sdg.rundir import STEPS, RunDir, load_run, rejects
-from curator_sdg.store import list_shards, read_rows
+from curator_sdg.store import PENDING, REJECTS, list_shards, read_rows
+
+Kind = Literal["rows", "rejects", "pending rows"]
 
 _LONG = ("context", "question", "options", "answer", "proposed_answer", "rationale", "text", "traces", "tests")
 _HEAD = ("task", "variant", "framing", "answer_format", "language", "share", "margin", "agrees", "obligations")
 _IDS = ("example_id", "question_id", "seed_id")
 
 
-def select_records(run_dir: Path, step: str, *, task: str | None = None, n: int = 5) -> list[dict[str, Any]]:
-    """Return the first ``n`` records of a step.
-
-    Raises:
-        SdgError: If there is no such run or step.
-    """
-    _known(run_dir, step)
-    return list(itertools.islice((r for r in _records(run_dir, step) if task in (None, r.get("task"))), n))
-
-
-def select_rejects(
-    run_dir: Path, step: str | None, *, reason: str | None = None, task: str | None = None, n: int = 5
+def select(
+    run_dir: Path, kind: Kind, step: str | None, *, reason: str | None = None, task: str | None = None, n: int = 5
 ) -> list[dict[str, Any]]:
-    """Return the first ``n`` rejects of a step, or of all steps.
+    """Return the first ``n`` rows, rejects or pending rows of a step; of all steps where ``step`` is null.
+
+    Rejects and pending rows carry the ``step`` that they are of.
 
     Raises:
-        SdgError: If there is no such run or step.
+        SdgError: If there is no such run or step, the step has no rows yet, or it has nothing with this ``reason``
+            or of this ``task``; the message says what there is.
     """
-    _known(run_dir, step)
-    found = (
-        {"step": name, **row}
-        for name, row in rejects(run_dir, step)
-        if reason in (None, row["reason"]) and task in (None, row["task"])
-    )
-    return list(itertools.islice(found, n))
+    load_run(run_dir)
+    if step is not None and step not in STEPS:
+        raise SdgError(f"--step {step}: no such step; there are {', '.join(STEPS)}, and rejects")
+    if kind == "rows":
+        rows = _records(run_dir, step or STEPS[-1])
+    else:
+        file = REJECTS if kind == "rejects" else PENDING
+        rows = ({"step": name, **row} for name, row in rejects(run_dir, step, file))
+    wanted = {name: value for name, value in (("task", task), ("reason", reason)) if value is not None}
+    found, seen = _pick(rows, wanted, n)
+    if found:
+        return found
+    if not any(seen.values()) and (wanted or kind == "rows"):
+        raise SdgError(nothing(run_dir, kind, step))
+    for name, value in wanted.items():
+        if value not in seen[name]:
+            there = ", ".join(f"{other} {count}" for other, count in sorted(seen[name].items()))
+            raise SdgError(f"--{name} {value}: {step or 'the run'} has no such {kind}; there are {there}")
+    return found
+
+
+def nothing(run_dir: Path, kind: Kind, step: str | None) -> str:
+    """Return why there is nothing to show, and which steps have something."""
+    totals = {name: _total(run_dir, name, kind) for name in STEPS}
+    there = ", ".join(f"{name} {total}" for name, total in totals.items() if total)
+    if step and totals[step]:
+        return f"{step} has no such {kind}"
+    where = f"{step} has no {kind} yet" if step and kind == "rows" else f"{step or 'the run'} has no {kind}"
+    return f"{where}; there are {kind} of: {there}" if there else where
+
+
+def pending_reasons(run_dir: Path, ledger: Ledger) -> Counter[str]:
+    """Return why the rows of a ledger are pending; those of shards not published yet are ``not_asked_yet``."""
+    steps = [step.step for step in ledger.steps if step.counts.pending]
+    reasons = Counter(row["reason"] for step in steps for _, row in rejects(run_dir, step, PENDING))
+    if (rest := ledger.pending - reasons.total()) > 0:
+        reasons["not_asked_yet"] = rest
+    return reasons
 
 
 def records_text(found: Sequence[Mapping[str, Any]]) -> Group:
     """Return records for printing, their texts whole."""
     panels = []
     for record in found:
-        title = next((str(record[name]) for name in _IDS if record.get(name)), "")
-        head = "  ".join(f"{name}={record[name]}" for name in _HEAD if record.get(name) is not None)
-        parts = [Text(head, style="dim")]
+        head = "  ".join(f"{name}={_short(record[name])}" for name in _HEAD if record.get(name) is not None)
+        parts: list[RenderableType] = [
+            Text(next((str(record[name]) for name in _IDS if record.get(name)), ""), style="bold"),
+            Text(head, style="dim"),
+        ]
         for name in _LONG:
             if record.get(name):
-                parts += [Text(f"\n{name}", style="bold"), Text(_text(record[name]))]
-        panels.append(Panel(Group(*parts), title=title, title_align="left"))
+                parts += [Text(f"\n{name}", style="bold"), _body(record[name])]
+        panels.append(Panel(Group(*parts)))
     return Group(*panels) if panels else Group("nothing to show")
 
 
 def rejects_text(found: Sequence[Mapping[str, Any]]) -> Group:
-    """Return rejects for printing, with what they were judged on."""
+    """Return rejects or pending rows for printing, with what they were judged on."""
     panels = []
     for row in found:
-        head = Text(f"{row['reason']}: {row['detail']}", style="bold")
-        title = Text(f"{row['step']} / {row['stage']}  {row['task']}  {row['record_id']}")
-        panels.append(Panel(Group(head, Text(f"\n{row['raw']}")), title=title, title_align="left"))
-    return Group(*panels) if panels else Group("no such rejects")
-
-
-def _known(run_dir: Path, step: str | None) -> None:
-    load_run(run_dir)
-    if step is not None and step not in STEPS:
-        raise SdgError(f"--step {step}: no such step; there are {', '.join(STEPS)}, and rejects")
+        parts: list[RenderableType] = [
+            Text(f"{row['reason']}: {row['detail']}" if row["detail"] else row["reason"], style="bold"),
+            Text(f"{row['step']} / {row['stage']}  {row['task']}  {row['record_id']}", style="dim"),
+        ]
+        replies = _replies(row["raw"] or "")
+        for number, reply in enumerate(replies, start=1):
+            heading = f"\nreply {number} of {len(replies)}"
+            parts += [Text(heading, style="bold"), _body(_parsed(reply))]
+        if row["raw"] and not replies:
+            parts.append(Text(f"\n{row['raw']}"))
+        panels.append(Panel(Group(*parts)))
+    return Group(*panels) if panels else Group("nothing to show")
 
 
 def _records(run_dir: Path, step: str) -> Iterator[dict[str, Any]]:
-    for shard in list_shards(RunDir(run_dir).step(step)).values():
-        yield from read_rows(shard.path).to_pylist()
+    for name, shard in list_shards(RunDir(run_dir).step(step)).items():
+        rows = read_rows(shard.path).to_pylist()
+        if step == "dedup":  # it keeps ids alone; the questions are in the shard of the same name
+            questions = list_shards(RunDir(run_dir).step("generate"))
+            known = read_rows(questions[name].path).to_pylist() if rows and name in questions else []
+            texts = {row["question_id"]: row for row in known}
+            rows = [texts.get(row["question_id"], row) for row in rows]
+        yield from rows
 
 
-def _text(value: Any) -> str:
-    """Return a value as lines: lists as bullets, records as their own lines."""
-    if isinstance(value, list):
-        return "\n".join(f"- {_text(item)}" for item in value)
+def _pick(
+    rows: Iterable[dict[str, Any]], wanted: Mapping[str, str], n: int
+) -> tuple[list[dict[str, Any]], dict[str, Counter[str]]]:
+    """Return the first ``n`` rows with the ``wanted`` values, and the values seen on the way to them."""
+    found: list[dict[str, Any]] = []
+    seen: dict[str, Counter[str]] = {name: Counter() for name in wanted}
+    for row in rows:
+        for name in wanted:
+            seen[name][row.get(name) or ""] += 1
+        if all(row.get(name) == value for name, value in wanted.items()):
+            found.append(row)
+            if len(found) == n:
+                break
+    return found, seen
+
+
+def _total(run_dir: Path, step: str, kind: Kind) -> int:
+    counts = sum((shard.counts for shard in list_shards(RunDir(run_dir).step(step)).values()), Counts())
+    return {"rows": counts.out, "rejects": counts.rejected.total(), "pending rows": counts.pending}[kind]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _body(value: Any) -> RenderableType:
+    """Return a value for printing: lists as bullets, records a line a key, all indented however it wraps."""
+    if isinstance(value, list) and not _is_short(value):
+        bullets = Table.grid(padding=(0, 1, 0, 0))
+        for item in value:
+            bullets.add_row("-", _body(item))
+        return bullets
     if isinstance(value, dict):
-        return "\n  ".join(f"{key}: {_text(item)}" for key, item in value.items() if item not in (None, []))
-    return str(value)
+        lines: list[RenderableType] = []
+        for key, item in value.items():
+            if isinstance(item, dict) or (isinstance(item, list) and not _is_short(item)):
+                lines += [Text(f"{key}:"), Padding(_body(item), (0, 0, 0, 2))]
+            elif item not in (None, []):
+                lines.append(Text(f"{key}: ") + _line(item))
+        return Group(*lines)
+    return _line(value)
+
+
+def _is_short(value: list[Any]) -> bool:
+    """Whether a list reads best on one line: numbers, or nothing at all."""
+    return all(isinstance(item, int | float) for item in value)
+
+
+def _line(value: Any) -> Text:
+    return Text(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _replies(raw: str) -> list[str]:
+    """Return the replies that a vote was counted from; none where ``raw`` is anything else than their list."""
+    value = _parsed(raw)
+    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else []
+
+
+def _parsed(text: str) -> Any:
+    """Return the JSON record or list in ``text``, or ``text`` itself."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, dict | list) else text

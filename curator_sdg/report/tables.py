@@ -5,35 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from curator_sdg.ledger import Ledger
 
+_NARROW, _WIDE = 80, 120
 
-def ledger_table(ledger: Ledger) -> Table:
-    """Return the accounts of a run: a line a step, the reasons by falling count."""
+
+def ledger_table(ledger: Ledger, *, width: int = _NARROW) -> Table:
+    """Return the accounts of a run: a line a step, the reasons by falling count, for ``width`` columns."""
     table = Table(title=None if not ledger.problems else "DOES NOT BALANCE", title_style="red")
-    table.add_column("step")
+    if width < _NARROW:  # the room that lines would take is needed for words
+        table.box, table.padding, table.show_edge, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False, False
+    table.add_column("step", no_wrap=True)
     for name in ("planned", "out", "rejected", "pending", "surplus"):
-        table.add_column(name, justify="right")
-    table.add_column("reasons")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("reasons", overflow="fold")
     for step in ledger.steps:
         row = step.to_json()
-        reasons = ", ".join(f"{reason} {count}" for reason, count in row["rejected"].items())
+        reasons = "\n".join(f"{reason} {count}" for reason, count in row["rejected"].items())
         figures = (row["planned"], row["out"], sum(row["rejected"].values()), row["pending"], row["surplus"])
         table.add_row(step.step, *(f"{figure:,}" for figure in figures), reasons)
-    for name in ledger.failed_tasks:
-        table.caption = f"tasks that could not be loaded: {', '.join(ledger.failed_tasks)}" if name else None
+    if ledger.failed_tasks:
+        table.caption = f"tasks that could not be loaded: {', '.join(ledger.failed_tasks)}"
     return table
 
 
-def tasks_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Return the catalogue's tasks, a line each."""
+def tasks_table(rows: Sequence[dict[str, Any]], *, width: int = _WIDE) -> Table:
+    """Return the catalogue's tasks, a line each; below 120 columns without family, split and status."""
     table = Table()
-    for name in ("task", "family", "group", "domain", "source", "split", "licence", "status"):
+    cells = {
+        "task": lambda row: row["task"],
+        "family": lambda row: row["family"],
+        "group": lambda row: row["group"],
+        "domain": lambda row: row["domain"],
+        "source": lambda row: row["dataset_path"] + (f" ({row['dataset_name']})" if row["dataset_name"] else ""),
+        "split": lambda row: row["split"],
+        "licence": lambda row: row["licence"],
+        "status": lambda row: row["status"] + (f": {row['reason']}" if row["reason"] else ""),
+    }
+    names = [name for name in cells if width >= _WIDE or name not in ("family", "split", "status")]
+    for name in names:
         table.add_column(name, overflow="fold")
     for row in rows:
-        source = row["dataset_path"] + (f" ({row['dataset_name']})" if row["dataset_name"] else "")
-        cells = (row["task"], row["family"], row["group"], row["domain"], source, row["split"], row["licence"])
-        table.add_row(*map(str, cells), row["status"] + (f": {row['reason']}" if row["reason"] else ""))
+        table.add_row(*(str(cells[name](row)) for name in names))
     return table

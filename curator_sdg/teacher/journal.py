@@ -28,6 +28,7 @@ Reply = Completion | Refusal
 
 PLAIN = ".jsonl"
 SEALED = ".jsonl.zst"
+_MOVE_AWAY = "move it away; its replies are then asked for again"
 
 
 class ShardJournal:
@@ -165,11 +166,12 @@ def read_segment(path: Path) -> Iterator[Reply]:
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path}, after line {number}: cannot be read ({error})") from error
+        hint = "" if getattr(error, "errno", None) else f"; {_MOVE_AWAY}"  # the system's refusal is no damage
+        raise StoreError(f"{path}, after line {number}: cannot be read ({error}){hint}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
+        hint = _MOVE_AWAY if path.name.endswith(SEALED) else "remove that line, and the reply is asked for again"
         raise StoreError(
-            f"{path}, line {number}: is no journalled reply ({type(error).__name__}: {error}); remove that line, "
-            "and the reply is asked for again"
+            f"{path}, line {number}: is no journalled reply ({type(error).__name__}: {error}); {hint}"
         ) from error
 
 

@@ -54,6 +54,14 @@ def test_a_chain_whose_first_filter_drops_all_goes_through():
     assert [reject["reason"] for reject in account_of(task).rejects] == ["WordCountFilter"]
 
 
+def test_a_row_without_the_text_that_is_judged_is_kept():
+    choice = FilterChoice(filter=PATH + "WordCountFilter", args={"min_words": 3, "max_words": 9}, field="context")
+    records = [answer(question_id=str(i), context=c) for i, c in enumerate([None, "Two words.", "Three whole words."])]
+    task = run(records, choice)
+    assert task.to_pyarrow()["question_id"].to_pylist() == ["0", "2"]
+    assert task.to_pyarrow()["context"].to_pylist() == [None, "Three whole words."]
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [

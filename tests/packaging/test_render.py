@@ -66,6 +66,13 @@ def test_labels_are_not_lettered():
     assert rendered["answer_position"] is None
 
 
+def test_labels_that_the_question_does_not_name_are_printed():
+    labels = ["entailment", "neutral", "contradiction"]
+    record = answer(answer_format="label", options=labels, answer="neutral", question="The man sleeps.")
+    text = example("answer", record)["text"]
+    assert text == "Question: The man sleeps.\nChoose from: entailment, neutral, contradiction\n\nAnswer: neutral"
+
+
 def test_code_is_fenced_and_its_tests_are_shown():
     code = "def f(a):\n    return a"
     record = answer(
