@@ -94,8 +94,8 @@ def publish_dir(target: Path, write: Callable[[Path], None]) -> None:
         try:
             write(fresh)
             for file in fresh.rglob("*"):
-                _sync(file)
-            _sync(fresh)
+                sync(file)
+            sync(fresh)
             if target.exists():
                 old = parent / f".{target.name}.{uuid.uuid4().hex}.old"
                 target.rename(old)
@@ -103,7 +103,7 @@ def publish_dir(target: Path, write: Callable[[Path], None]) -> None:
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 fresh.rename(target)
-            _sync(parent)
+            sync(parent)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
@@ -115,13 +115,14 @@ def publish_file(target: Path, text: str) -> None:
         fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
         try:
             fresh.write_text(text, encoding="utf-8")
-            _sync(fresh)
+            sync(fresh)
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Return once a file, or a folder's list of names, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -21,7 +21,7 @@ from typing import IO, Any, Self, cast
 import pyarrow as pa
 
 from curator_sdg.errors import StoreError
-from curator_sdg.store import writing
+from curator_sdg.store import sync, writing
 from curator_sdg.teacher.base import Completion, Refusal, Request
 
 Reply = Completion | Refusal
@@ -122,9 +122,9 @@ class ShardJournal:
                     pa.CompressedOutputStream(sink, "zstd") as packed,
                 ):
                     shutil.copyfileobj(source, packed, 1 << 20)
-                _sync(fresh)
+                sync(fresh)
                 fresh.replace(sealed)
-                _sync(self.folder)
+                sync(self.folder)
             finally:
                 fresh.unlink(missing_ok=True)
             self.path.unlink()
@@ -249,10 +249,3 @@ def _decode(line: bytes) -> Reply:
         completion_tokens=entry.get("completion_tokens"),
     )
 
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
