@@ -76,7 +76,8 @@ def run(
     extra = [f"run.dir={json.dumps(str(run_dir), ensure_ascii=False)}"] if run_dir else []
     extra += [f"run.limit={limit}"] if limit else []
     settings = load(config, [*(overrides or []), *extra])
-    check_paths(settings)
+    # What the teacher needs is checked where it is asked: a run with nothing left to ask needs none of it.
+    check_paths(settings, asks=False)
 
     from curator_sdg.progress import Progress  # noqa: PLC0415
     from curator_sdg.workflow import Run  # noqa: PLC0415
@@ -115,13 +116,12 @@ def validate(config: ConfigArgument, overrides: SetOption = None) -> None:
 
     settings = load(config, overrides)
     check_paths(settings)
-    from curator_sdg.curation.quality import filter_stages  # noqa: PLC0415
+    from curator_sdg.rundir import RunDir  # noqa: PLC0415
     from curator_sdg.seeds.stages import source_tasks  # noqa: PLC0415
-    from curator_sdg.steps import fingerprints  # noqa: PLC0415
+    from curator_sdg.steps import check  # noqa: PLC0415
 
     tasks = source_tasks(settings.seeds.tasks)
-    filter_stages(settings.curate.filters)
-    fingerprints(settings)
+    check(settings, RunDir(settings.run.dir))
     typer.echo(f"{config}: valid; {len(tasks)} tasks, teacher {settings.teacher.model}")
 
 
@@ -157,9 +157,7 @@ def show(
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
     rejects_only: Annotated[bool, typer.Option("--rejects", help="Rejects instead of rows.")] = False,
-    pending_only: Annotated[
-        bool, typer.Option("--pending", help="Rows that are pending instead, and why.")
-    ] = False,
+    pending_only: Annotated[bool, typer.Option("--pending", help="Rows that are pending instead, and why.")] = False,
     reason: Annotated[str | None, typer.Option(help="Only rejects (or pending rows) with this reason.")] = None,
     task: Annotated[str | None, typer.Option(help="Only this lm-eval task.")] = None,
     as_json: JsonOption = False,
@@ -174,10 +172,8 @@ def show(
         kind = "pending rows"
     elif rejects_only or reason is not None or step == "rejects":
         kind = "rejects"
-    if step == "rejects" or (step is None and kind != "rows"):
-        only = None
-    else:
-        only = step or "package"
+    step = step or ("package" if kind == "rows" else "rejects")
+    only = None if step == "rejects" else step
     found = select(run_dir, kind, only, reason=reason, task=task, n=n)
     if as_json:
         for record in found:
@@ -207,7 +203,7 @@ def ledger(run_dir: RunArgument, as_json: JsonOption = False) -> None:
         raise typer.Exit(PENDING)
 
 
-def check_paths(config: Config) -> None:
+def check_paths(config: Config, *, asks: bool = True) -> None:
     """Make sure that what the configuration points to outside itself is there, before anything is done.
 
     Raises:
@@ -218,11 +214,11 @@ def check_paths(config: Config) -> None:
     data, teacher, memory = config.seeds.data_root, config.teacher, config.cluster.memory_limit
     if data is not None and not data.is_dir():
         raise ConfigError(f"seeds.data_root: {data.absolute()} is no folder")
-    if teacher.engine == "recorded" and teacher.recording is not None and not teacher.recording.exists():
+    if asks and teacher.engine == "recorded" and teacher.recording is not None and not teacher.recording.exists():
         place = teacher.recording.absolute()
         raise ConfigError(f"teacher.recording: {place} does not exist; name a journal file or a folder of them")
     name = teacher.api_key_env
-    if teacher.engine == "endpoint" and name is not None and not os.environ.get(name, "").strip():
+    if asks and teacher.engine == "endpoint" and name is not None and not os.environ.get(name, "").strip():
         raise ConfigError(f"teacher.api_key_env: the environment variable {name} is not set; export it")
     try:
         usable = memory == "auto" or (bool(memory.strip()) and parse_bytes(memory) >= 0)

@@ -260,7 +260,9 @@ def _override(data: dict[str, Any], override: str) -> None:
         at: str | int = part
         if isinstance(node, list):
             if not part.isdecimal() or int(part) >= len(node):
-                raise ConfigError(f"--set {override}: {place} is a list; its entries are 0 to {len(node) - 1}")
+                raise ConfigError(
+                    f"--set {override}: {place} is a list of {len(node)}; name an entry by its number, from 0"
+                )
             at = int(part)
         elif not isinstance(node, dict):
             raise ConfigError(f"--set {override}: {place} has no keys of its own; it is {node!r}")

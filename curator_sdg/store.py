@@ -76,7 +76,7 @@ def writing(path: Path) -> Iterator[None]:
         cause = error.strerror or str(error) or type(error).__name__
         reason = reasons.get(error.errno or 0, f"cannot be written ({cause}); run the same command again")
         if error.errno in (errno.ENOTDIR, errno.EEXIST):  # what is in the way may be the run directory itself
-            path = next((place for place in (path, *path.parents) if place.is_file()), path)
+            path = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), path)
         raise StoreError(f"{path}: {reason}") from error
 
 
@@ -164,9 +164,10 @@ def publish_shard(step_dir: Path, rows: pa.Table, account: Account, fingerprint:
     tagged = rows.replace_schema_metadata({_FOOTER: json.dumps(footer).encode()})
 
     def write(folder: Path) -> None:
-        pq.write_table(tagged, folder / ROWS, compression="zstd")
+        pq.write_table(tagged, folder / ROWS, compression="zstd", write_page_checksum=True)
         for name, entries in ((REJECTS, account.rejects), (PENDING, account.pending)):
-            pq.write_table(to_table(entries, REJECT), folder / name, compression="zstd")
+            table = to_table(entries, REJECT)
+            pq.write_table(table, folder / name, compression="zstd", write_page_checksum=True)
 
     target = step_dir / account.shard
     publish_dir(target, write)
@@ -199,7 +200,7 @@ def list_shards(step_dir: Path) -> dict[str, Shard]:
     return {name: shard for name, shard in found.items() if shard is not None}
 
 
-def read_rows(shard: Path, file: str = ROWS) -> pa.Table:
+def read_rows(shard: Path, file: str = ROWS, columns: list[str] | None = None) -> pa.Table:
     """Return the rows of a published shard (or its rejects, or what is pending).
 
     Raises:
@@ -207,13 +208,14 @@ def read_rows(shard: Path, file: str = ROWS) -> pa.Table:
     """
     path = shard / file
     try:
-        return pq.read_table(path).replace_schema_metadata(None)
+        return pq.read_table(path, columns=columns, page_checksum_verification=True).replace_schema_metadata(None)
     except MemoryError:
         raise
     except FileNotFoundError:
         raise StoreError(f"{path}: is missing; move the folder {shard} away and run again") from None
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{path}: cannot be read ({error}); move the folder {shard} away and run again") from error
+        cause = " ".join(str(error).split())
+        raise StoreError(f"{path}: cannot be read ({cause}); move the folder {shard} away and run again") from error
 
 
 def read_json(path: Path) -> Any:

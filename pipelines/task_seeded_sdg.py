@@ -23,7 +23,7 @@ def main() -> None:
             run.do("enrich", wave)
         run.do("curate")
         run.package()
-        console.print(ledger_table(run.account()))
+        console.print(ledger_table(run.account(), width=console.width))
 
 
 if __name__ == "__main__":

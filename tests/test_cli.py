@@ -2,6 +2,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import curator_sdg
 
 
@@ -61,3 +63,41 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         run = cli(command, tmp_path)
         assert run.returncode == 1
         assert "is no run directory" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seeds.data_root=nowhere", "seeds.data_root: {cwd}/nowhere is no folder"),
+        ("teacher={model: m, engine: recorded, recording: gone}", "teacher.recording: {cwd}/gone does not exist"),
+        ("teacher.api_key_env=SDG_UNSET", "teacher.api_key_env: the environment variable SDG_UNSET is not set"),
+        ("cluster.memory_limit=lots", "cluster.memory_limit: 'lots' is no amount of memory"),
+    ],
+)
+def test_what_a_configuration_points_to_is_checked_before_anything_is_done(tmp_path, override, message):
+    path = tmp_path / "run.yaml"
+    path.write_text("seeds: {tasks: [arc_easy]}\nteacher: {model: m, base_urls: ['http://h/v1']}\n")
+    done = cli("validate", path, "--set", override, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {message.format(cwd=tmp_path)}")
+    assert len(done.stderr.splitlines()) == 1
+    # A run names the same key; it asks for what the teacher needs only where the teacher is asked.
+    done = cli("run", "--run-dir", tmp_path / "run", path, "--set", override, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {message.partition(':')[0]}: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("amount", ["4GiB", "auto", "0.25"])
+def test_memory_is_an_amount_auto_or_a_share(tmp_path, amount):
+    path = tmp_path / "run.yaml"
+    path.write_text("seeds: {tasks: [arc_easy]}\nteacher: {model: m, base_urls: ['http://h/v1']}\n")
+    assert cli("validate", path, "--set", f"cluster.memory_limit='{amount}'").returncode == 0
+
+
+def test_a_file_in_the_run_directorys_place_is_itself_named(tmp_path):
+    path, file = tmp_path / "run.yaml", tmp_path / "file"
+    path.write_text("seeds: {tasks: [arc_easy]}\nteacher: {model: m, base_urls: ['http://h/v1']}\n")
+    file.write_text("")
+    done = cli("run", path, "--run-dir", file)
+    assert done.stderr.strip() == f"error: {file}: a file is in the way; choose another run directory with --run-dir"

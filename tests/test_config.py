@@ -104,3 +104,43 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, content, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read: No such file"):
         load(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"seeds": {"tasks": "arc_easy"}}, r"seeds\.tasks: must be a list \(got 'arc_easy'\)"),
+        ({"seeds": {"tasks": []}}, r"seeds\.tasks: needs at least 1 entry$"),
+        ({"curate": {"filters": ["m:C"]}}, r"curate\.filters\.0: must be a mapping \(got 'm:C'\)"),
+        ({"enrich": 3}, r"enrich: must be a mapping \(got 3\)"),
+    ],
+)
+def test_mistakes_are_told_in_yamls_terms(written, sections, message):
+    with pytest.raises(ConfigError, match=message):
+        load(written(**sections))
+
+
+def test_an_override_reaches_into_a_list_of_the_file(written):
+    path = written(curate={"filters": [{"filter": "m:C", "args": {"min_words": 9}}]})
+    assert load(path, ["curate.filters.0.args.min_words=3"]).curate.filters[0].args == {"min_words": 3}
+    assert load(path, ["seeds.tasks.0=gsm8k", "seeds.tasks.1.name=piqa"]).seeds.tasks[0].name == "gsm8k"
+    with pytest.raises(ConfigError, match=r"curate\.filters is a list of 1; name an entry by its number"):
+        load(path, ["curate.filters.1.args={}"])
+
+
+def test_an_override_of_a_defaults_entry_asks_for_the_whole_list(written):
+    with pytest.raises(ConfigError, match=r"no list curate\.filters; .* --set 'curate\.filters=\[\.\.\.\]'"):
+        load(written(), ["curate.filters.0.args.min_words=3"])
+
+
+def test_an_override_below_a_plain_value_says_what_is_there(written):
+    with pytest.raises(ConfigError, match=r"run\.dir has no keys of its own; it is 'here'"):
+        load(written(run={"dir": "here"}), ["run.dir.x=3"])
+    with pytest.raises(ConfigError, match=r"run\.dir: must be a path \(got \{'x': 3\}\)"):
+        load(written(), ["run.dir.x=3"])
+
+
+def test_what_a_run_adds_to_its_own_file_is_passed_over_and_nothing_else(written):
+    assert load(written(versions={"a": "1"}, fingerprints={"b": "2"})) == load(written())
+    with pytest.raises(ConfigError, match="fingerprint: unknown key"):
+        load(written(fingerprint={}))

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -14,9 +15,12 @@ from curator_sdg.store import (
     content_hash,
     list_shards,
     publish_dir,
+    publish_file,
     publish_shard,
+    read_json,
     read_rows,
     read_shard,
+    writing,
 )
 from tests.records import question
 
@@ -108,3 +112,45 @@ def test_rows_of_shards_not_published_yet_are_pending():
 def test_rows_that_vanish_between_steps_are_a_problem():
     account = step_account("enrich", {"0": Counts(5, 5)}, expected=12, every=["0"])
     assert account.problems == ["enrich: 12 rows came in, 5 were planned"]
+
+
+def test_damaged_rows_name_the_file_and_what_to_do(tmp_path):
+    shard = publish_shard(tmp_path, kept(*(os.urandom(16).hex() for _ in range(999))), Account("0", planned=999), "f")
+    content = bytearray(shard.rows.read_bytes())
+    content[4:200] = b"\xff" * 196
+    shard.rows.write_bytes(content)
+    with pytest.raises(
+        StoreError, match=r"0/rows\.parquet: cannot be read .*; move the folder .*/0 away and run again"
+    ):
+        read_rows(shard.path)
+
+
+def test_a_missing_file_of_a_shard_is_named(tmp_path):
+    shard = publish_shard(tmp_path, kept("a"), Account("0", planned=1), "f")
+    (shard.path / REJECTS).unlink()
+    with pytest.raises(StoreError, match=r"0/rejects\.parquet: is missing; move the folder .*/0 away"):
+        read_rows(shard.path, REJECTS)
+
+
+def test_a_json_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_json(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.EIO, "Input/output error"), r"x: cannot be written \(Input/output error\)"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "x: its folder is gone or cannot be made; .*--run-dir"),
+        (OSError("odd"), r"x: cannot be written \(odd\)"),
+    ],
+)
+def test_whatever_the_system_refuses_is_one_clear_error(error, message):
+    with pytest.raises(StoreError, match=message), writing(Path("/nowhere/x")):
+        raise error
+
+
+def test_a_file_in_a_folders_place_is_itself_named(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(StoreError, match=f"^{tmp_path}/run: a file is in the way"):
+        publish_file(tmp_path / "run" / "deep" / "a.json", "{}")

@@ -112,11 +112,13 @@ def rejects_text(found: Sequence[Mapping[str, Any]]) -> Group:
 
 
 def _records(run_dir: Path, step: str) -> Iterator[dict[str, Any]]:
-    for name, shard in list_shards(RunDir(run_dir).step(step)).items():
+    run = RunDir(run_dir)
+    # dedup keeps ids alone; the questions are in the shard of the same name.
+    questions = list_shards(run.step("generate")) if step == "dedup" else {}
+    for name, shard in list_shards(run.step(step)).items():
         rows = read_rows(shard.path).to_pylist()
-        if step == "dedup":  # it keeps ids alone; the questions are in the shard of the same name
-            questions = list_shards(RunDir(run_dir).step("generate"))
-            known = read_rows(questions[name].path).to_pylist() if rows and name in questions else []
+        if step == "dedup":
+            known = read_rows(questions[name].path).to_pylist() if name in questions else []
             texts = {row["question_id"]: row for row in known}
             rows = [texts.get(row["question_id"], row) for row in rows]
         yield from rows

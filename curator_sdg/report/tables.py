@@ -10,14 +10,15 @@ from rich.table import Table
 
 from curator_sdg.ledger import Ledger
 
-_NARROW, _WIDE = 80, 120
+_NARROW, _MIDDLE, _WIDE = 80, 100, 120
 
 
 def ledger_table(ledger: Ledger, *, width: int = _NARROW) -> Table:
     """Return the accounts of a run: a line a step, the reasons by falling count, for ``width`` columns."""
     table = Table(title=None if not ledger.problems else "DOES NOT BALANCE", title_style="red")
-    if width < _NARROW:  # the room that lines would take is needed for words
-        table.box, table.padding, table.show_edge, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False, False
+    if width < _MIDDLE:  # the reasons need the room that lines would take
+        table.box, table.show_edge, table.pad_edge = box.SIMPLE_HEAD, False, False
+        table.padding = (0, 0 if width < _NARROW else 1, 0, 0)
     table.add_column("step", no_wrap=True)
     for name in ("planned", "out", "rejected", "pending", "surplus"):
         table.add_column(name, justify="right", no_wrap=True)

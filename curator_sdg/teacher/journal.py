@@ -248,4 +248,3 @@ def _decode(line: bytes) -> Reply:
         cached_tokens=entry.get("cached_tokens"),
         completion_tokens=entry.get("completion_tokens"),
     )
-

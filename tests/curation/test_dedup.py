@@ -24,7 +24,7 @@ def test_questions_are_compared_by_identity_not_by_spelling(tmp_path):
         question(question_id="b", question="WHICH  gas?", options=["Y", "x"]),
         question(question_id="c", question="Which gas?", options=["x", "z"]),
     )
-    assert first_occurrence(shard_digests(shard.rows)).tolist() == [0, 0, 2]
+    assert first_occurrence(shard_digests(shard.path)).tolist() == [0, 0, 2]
 
 
 def test_a_shard_of_kept_ids_accounts_for_every_question(tmp_path):

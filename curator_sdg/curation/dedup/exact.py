@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from curator_sdg.curation.questions import readable
 from curator_sdg.identity import question_identity
@@ -27,9 +26,9 @@ Digests = npt.NDArray[np.bytes_]  # 16 bytes each
 Positions = npt.NDArray[np.int64]
 
 
-def shard_digests(rows: Path) -> Digests:
-    """Return the identities of the questions (or seeds) in one Parquet file, in row order."""
-    table = pq.read_table(rows, columns=["question", "context", "options"])
+def shard_digests(shard: Path) -> Digests:
+    """Return the identities of the questions (or seeds) of one shard, in row order."""
+    table = read_rows(shard, columns=["question", "context", "options"])
     hashes = (question_identity(row["question"], row["context"], row["options"]) for row in table.to_pylist())
     return np.frombuffer(bytes.fromhex("".join(hashes)), dtype="S16")
 
@@ -118,7 +117,7 @@ class ExactDedup:
     def _read(self, client: Client, shards: Sequence[Shard]) -> list[Digests]:
         """Return the identities in each shard, read by the workers: 16 bytes a question."""
         missing = [shard for shard in shards if (shard.step, shard.content) not in self._digests]
-        futures = client.map(shard_digests, [shard.rows for shard in missing], resources={"CPU": 1}, pure=False)
+        futures = client.map(shard_digests, [shard.path for shard in missing], resources={"CPU": 1}, pure=False)
         for shard, digests in zip(missing, client.gather(futures), strict=True):
             self._digests[shard.step, shard.content] = digests
         return [self._digests[shard.step, shard.content] for shard in shards]
