@@ -17,6 +17,10 @@ _SPACE = re.compile(r"\s+")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _LEADING = re.compile(r"^(?:[\s,;:!?\"'`“”‘’«»。、！？]|\.(?!\d))+")  # a point may begin a number
 _EDGE_PUNCTUATION = " \t\n.,;:!?\"'`“”‘’«»。、！？"
+# NFKC turns raised digits into plain ones, and a half after a figure into more of its digits: 10² must not become 102,
+# nor 2½ become 21/2.
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ]+")
+_FRACTION_SIGN = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 
 
 def normalise(text: str) -> str:
@@ -27,12 +31,32 @@ def normalise(text: str) -> str:
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
-def normalise_answer(text: str) -> str:
-    """Return ``normalise(text)`` without quotation marks and punctuation at its ends.
+def spell_powers(text: str) -> str:
+    """Write raised figures as powers (``10²`` as ``10^2``) and part a fraction sign from the figure before it.
 
-    Signs stay (``-3`` is not ``3``), inner punctuation stays (``1,2`` is not ``12``).
+    To be done before NFKC wherever figures count.
     """
-    return _LEADING.sub("", normalise(text).rstrip(_EDGE_PUNCTUATION))
+    return _FRACTION_SIGN.sub(" ", _RAISED.sub(lambda raised: "^" + raised[0].replace("⁻", "-"), text))
+
+
+def trim_edges(text: str) -> str:
+    """Return ``text`` without quotation marks and punctuation at its ends, if anything is left then.
+
+    A factorial keeps its sign: ``5!`` is not ``5``.
+    """
+    bare = text.rstrip(_EDGE_PUNCTUATION)
+    if bare[-1:].isdigit() and text.startswith("!", len(bare)):
+        bare += "!"
+    return _LEADING.sub("", bare) or text
+
+
+def normalise_answer(text: str) -> str:
+    """Return ``normalise(text)`` without quotation marks and punctuation at its ends, if anything is left then.
+
+    Signs stay (``-3`` is not ``3``), inner punctuation stays (``1,2`` is not ``12``), powers stay (``10²`` is not
+    ``102``).
+    """
+    return trim_edges(normalise(spell_powers(text)))
 
 
 def tidy(text: str) -> str:

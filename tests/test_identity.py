@@ -25,7 +25,21 @@ def test_another_question_context_or_option_is_another_identity(other):
 
 
 @pytest.mark.parametrize(
-    ("text", "folded"), [(' "A Frog." ', "a frog"), ("-3", "-3"), (".5", ".5"), ("1,5", "1,5"), ("«Ja!»", "ja")]
+    ("text", "folded"),
+    [
+        (' "A Frog." ', "a frog"),
+        ("-3", "-3"),
+        (".5", ".5"),
+        ("1,5", "1,5"),
+        ("«Ja!»", "ja"),
+        ("10²", "10^2"),
+        ("x⁻¹", "x^-1"),
+        ("2½", "2 1⁄2"),
+        ("5!", "5!"),
+        ("CO₂", "co2"),
+        ("?", "?"),
+        (" ", ""),
+    ],
 )
 def test_an_answer_loses_only_what_does_not_change_it(text, folded):
     assert normalise_answer(text) == folded

@@ -10,18 +10,25 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
-from curator_sdg.identity import normalise, normalise_answer
+from curator_sdg.identity import normalise_answer
 from curator_sdg.records import Record
-from curator_sdg.verifiers import parse_number, same_label
+from curator_sdg.verifiers import match_option, option_key, parse_code, usable
 
 Finding = tuple[str, str]
 Rule = Callable[[Record], Finding | None]
 
 _CATCH_ALL = re.compile(
-    r"^(?:all|none|both|neither|any|either)(?: of)?(?: the)?"
-    r"(?: above| below| these| those| other(?: options| answers| choices)?| of the above)?$"
+    r"""^(?:all|none|both|neither|any|either|each)
+        (?: (?:\ of)?(?:\ the)?\ (?:above|below|foregoing|preceding)\b.*       # all of the above are correct
+          | (?:\ of)?(?:\ (?:the|these|those|other))*(?:\ (?:options|answers|choices|alternatives|statements))?
+            (?:\ (?:is|are)\ (?:correct|right|true|wrong|incorrect|false))?     # none of these
+          | (?:\ of)?(?:\ options?)?\ \(?[a-h]\)?\ (?:and|or|nor)\ \(?[a-h]\)?(?:\ (?:is|are)\ \w+)?  # both a and b
+        )$""",
+    re.VERBOSE,
 )
-_LETTERED = re.compile(r"^\(?[A-Ha-h1-8][.):]\s")
+_JOINED_START = re.compile(r"^(?:both|either|neither)\b")
+_JOINING = frozenset({"both", "either", "neither", "and", "or", "nor", "as", "well", "with", "only", "the"})
+_LETTERED = re.compile(r"^\(?([A-Ha-h1-8])[.):]\s")
 _MENTIONS_SEED = re.compile(
     r"\bseed (?:item|question|problem|task|passage)\b|\b(?:original|previous) (?:item|question)\b"
 )
@@ -30,7 +37,7 @@ _BLANK = re.compile(r"_+")
 
 def options_differ(record: Record) -> Finding | None:
     """Options are at least two and all different."""
-    folded = [normalise_answer(option) for option in record["options"]]
+    folded = [option_key(option) for option in record["options"]]
     if len(folded) < 2:
         return "too_few_options", f"{len(folded)} options"
     if len(set(folded)) < len(folded):
@@ -42,23 +49,37 @@ def options_differ(record: Record) -> Finding | None:
 def answer_among_options(record: Record) -> Finding | None:
     """The proposed answer is one of the options, by its text."""
     proposed = record["proposed_answer"]
-    if any(same_label(option, proposed) for option in record["options"]):
+    if match_option(record["options"], proposed) is not None:
         return None
     return "answer_not_in_options", f"{proposed!r} is none of {record['options']}"
 
 
 def no_catch_all(record: Record) -> Finding | None:
-    """No option speaks of the others: "all of the above"."""
-    for option in record["options"]:
-        if _CATCH_ALL.match(normalise_answer(option)):
+    """No option speaks of the others ("all of the above") or is two of them in one ("oxygen and neon")."""
+    folded = [normalise_answer(option) for option in record["options"]]
+    for i, option in enumerate(record["options"]):
+        if _CATCH_ALL.match(folded[i]) or _joins(folded[i], folded[:i] + folded[i + 1 :]):
             return "catch_all_option", repr(option)
     return None
 
 
+def _joins(option: str, others: list[str]) -> bool:
+    """Whether an option is two or more of the others with nothing but "both", "and" or "or" between them."""
+    rest, found = option, 0
+    for other in sorted(set(others) - {option, ""}, key=len, reverse=True):  # "carbon dioxide" before "carbon"
+        rest, count = re.subn(rf"(?<!\w){re.escape(other)}(?!\w)", " | ", rest)
+        found += count > 0
+    words = [word for word in re.split(r"[\s,|]+", rest) if word]
+    return found > 1 and bool(words) and (bool(_JOINED_START.match(option)) or _JOINING.issuperset(words))
+
+
 def no_letters(record: Record) -> Finding | None:
     """Options are texts, not "A. text"."""
-    if all(_LETTERED.match(option) for option in record["options"]):
-        return "lettered_options", repr(record["options"][0])
+    found = {match[1].upper(): option for option in record["options"] if (match := _LETTERED.match(option))}
+    # E. coli and C. difficile have letters too, but seldom those that a list begins with.
+    run = max(map(ord, found)) - min(map(ord, found)) < len(found) if found else False
+    if len(found) > 1 and (run or found.keys() & {"A", "1"}):
+        return "lettered_options", repr(next(iter(found.values())))
     return None
 
 
@@ -70,28 +91,25 @@ def one_blank(record: Record) -> Finding | None:
 
 def is_number(record: Record) -> Finding | None:
     """A numeric answer is one number."""
-    if parse_number(record["proposed_answer"]) is None:
-        return "not_a_number", repr(record["proposed_answer"])
-    return None
+    return None if usable(record, record["proposed_answer"]) else ("not_a_number", repr(record["proposed_answer"]))
 
 
 def span_in_context(record: Record) -> Finding | None:
-    """A span stands in its passage."""
-    if normalise_answer(record["proposed_answer"]) in normalise(record["context"] or ""):
-        return None
-    return "span_not_in_context", repr(record["proposed_answer"])
+    """A span stands in its passage, as whole words."""
+    proposed = record["proposed_answer"]
+    return None if usable(record, proposed) else ("span_not_in_context", repr(proposed))
 
 
 def code_parses(record: Record) -> Finding | None:
     """The solution is Python, and its tests are asserts that call a function of it."""
     try:
-        defined = {node.name for node in ast.walk(ast.parse(record["proposed_answer"])) if hasattr(node, "name")}
-    except (SyntaxError, ValueError) as error:
+        defined = {node.name for node in ast.walk(parse_code(record["proposed_answer"])) if hasattr(node, "name")}
+    except SyntaxError as error:
         return "code_syntax", f"solution: {error}"
     for test in record["tests"] or []:
         try:
-            body = ast.parse(test).body
-        except (SyntaxError, ValueError) as error:
+            body = parse_code(test).body
+        except SyntaxError as error:
             return "code_syntax", f"test {test!r}: {error}"
         called = {
             node.func.id

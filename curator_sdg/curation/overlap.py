@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 
 from curator_sdg.identity import ngrams, normalise
+from curator_sdg.verifiers.scripts import is_unspaced
 
 _WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
-# A "word" longer than this on average means that the script does not put blanks between words.
-_UNSPACED = 12
 
 
 def shingles(text: str, n: int = 3) -> set[tuple[str, ...]]:
     """Return the word ``n``-grams of ``text``; numbers count as one and the same word.
 
-    A text with other numbers thus has the same shingles. Where words are not spaced, characters take their place
-    (``2 n`` of them, for a word has about two).
+    A text with other numbers thus has the same shingles. Where the script puts no blanks between words (Han, kana,
+    Thai, Lao, Khmer, Myanmar), characters take their place (``2 n`` of them, for a word has about two).
     """
     tokens = _WORD.findall(_DIGITS.sub(" 0 ", normalise(text)))
-    if tokens and sum(map(len, tokens)) / len(tokens) > _UNSPACED:
+    if is_unspaced(text):
         return set(ngrams("".join(tokens), 2 * n))
     return set(ngrams(tokens, n))
 

@@ -17,7 +17,7 @@ from curator_sdg.generation.voting import Ballot, Tally, Vote, tally
 from curator_sdg.ledger import Account
 from curator_sdg.records import ANSWER, QUESTION, Record, Style
 from curator_sdg.teacher.base import Completion, Failure, Outcome, Refusal, Request
-from curator_sdg.verifiers import VERIFIERS, parse_number, same_label
+from curator_sdg.verifiers import VERIFIERS, bare_code, match_option, usable
 
 
 @dataclass
@@ -86,7 +86,7 @@ class EnrichAnswers(AskTeacher):
             detail = _describe(result, votes)
             account.reject(record, stage=self.name, reason=result.reason or "", detail=detail, raw=_raw(settled))
             return
-        agrees = verifier.equal(winner.answer, record["proposed_answer"] or "")
+        agrees = verifier.equal(winner.answer, _proposed(record))
         if self.config.require_agreement and not agrees:
             detail = f"the generator proposed {record['proposed_answer']!r}; {_describe(result, votes)}"
             account.reject(record, stage=self.name, reason="disagrees", detail=detail, raw=_raw(settled))
@@ -119,10 +119,11 @@ class EnrichAnswers(AskTeacher):
             return Vote(sample, value["status"]), value
         answer: str = value["answer"]
         if record["options"]:
-            matches = [option for option in record["options"] if same_label(option, answer)]
-            return (Vote(sample, "answered", matches[0]) if matches else Vote(sample, "off_list")), value
-        usable = bool(answer) and (record["answer_format"] != "number" or parse_number(answer) is not None)
-        return (Vote(sample, "answered", answer) if usable else Vote(sample, "schema")), value
+            meant = match_option(record["options"], answer)
+            return Vote(sample, "off_list") if meant is None else _vote(sample, record["options"][meant]), value
+        if record["answer_format"] == "code":
+            answer = bare_code(answer)
+        return _vote(sample, answer) if usable(record, answer) else Vote(sample, "schema"), value
 
     def _traces(
         self, record: Record, winner: Ballot, contents: Sequence[dict[str, Any] | None]
@@ -133,6 +134,17 @@ class EnrichAnswers(AskTeacher):
             if (content := contents[sample]) is not None
         ]
         return best_traces(record, winner.answer, agreeing, self.seed)
+
+
+def _vote(sample: int, answer: str) -> Vote:
+    return Vote(sample, "answered", answer)
+
+
+def _proposed(record: Record) -> str:
+    """Return the generator's answer, in the words of the option that it means."""
+    proposed: str = record["proposed_answer"] or ""
+    meant = match_option(record["options"] or [], proposed)
+    return proposed if meant is None else record["options"][meant]
 
 
 def _schema(record: Record, style: Style) -> dict[str, Any]:

@@ -8,15 +8,38 @@ from typing import Any
 
 from curator_sdg.identity import seeded_permutation
 from curator_sdg.records import Record, Style
-from curator_sdg.verifiers import same_label
+from curator_sdg.verifiers import match_option
 
 # Options are shown without letters and in no order, so a trace that cites one by letter, number or place speaks of an
 # order that its reader will not see.
+_LABEL = r"""["'“‘(*\[`]*[A-H]["'”’)*\]`]*"""  # B, (B), "B", **B**
 _CITES = re.compile(
-    r"\b[Oo](?:ption)s?\s+\(?(?:[A-H]|\d)\)?(?![\w'’-])"
-    r"|\b(?:[Cc]hoice|[Aa]nswer|[Aa]lternative)s?\s+\(?[A-H]\)?(?![\w'’-])"
-    r"|(?:^|\n|[.;:]\s)\(?[A-H]\)\s"
-    r"|\b(?:first|second|third|fourth|fifth|last|former|latter)\s+(?:option|choice|alternative|filler)\b",
+    rf"""
+      # option B, options "A" and "B", option 2
+      \b(?i:options?)\s+(?:{_LABEL}|\(?\d\)?)(?![\w-])
+      # choice B, the answer (C): "answers A and B antigens" and "choice A-levels" are something else
+    | \b(?i:choice|alternative)s?\s+{_LABEL}(?![\w'’-])
+    | \b(?i:(?:the|correct|right|wrong|best|final)\s+answers?)\s+{_LABEL}(?![\w'’-])
+    | (?:^|\n|[.;:]\s)Answer\s+{_LABEL}(?![\w'’-])
+      # Answer: D; the answer is B, as ...; but not "the answer is B vitamins" or "is E. coli"
+    | \b(?i:answer|choice|option)(?:\s*:|\s+(?:is|was|must\ be|would\ be|should\ be))[\s:]*{_LABEL}
+      (?=\s*(?:$|\n|[,;:!?)]|\.(?!\s*[a-z])|(?:because|since|as|for|and|not|but|which|\u2013|\u2014|-)(?!\w)))
+      # B is correct; so "C" must be wrong
+    | (?:^|[.;:,!?(\n]\s*|\b(?i:so|thus|hence|therefore|that|and|or|only|while|but|because|since|leaves)\s+)
+      {_LABEL}\s+(?:is|are|was|were|seems?|(?:must|would|can|could|cannot)(?:\s+not)?\s+be|isn['’]t|can['’]t\s+be)
+      \s+(?:(?:also|not|clearly|therefore|thus|simply)\s+)*(?:the\s+(?:best|only|right|correct|wrong)\b|
+         (?:correct|incorrect|right|wrong|ruled\s+out|eliminated|the\s+answer)\b)
+      # **B** fits
+    | \*\*\(?[A-H][).:]?\*\*(?!\w)
+      # B) is wrong, at the start of a sentence
+    | (?:^|\n|[.;]\s)\(?[A-H]\)\s
+      # the first option is ...; but not "the last option for treatment"
+    | (?<!\w\s)\b(?i:(?:first|second|third|fourth|fifth|last|former|latter)
+      (?:\s+(?:two|three))?\s+(?:option|choice|alternative|filler)s?)\b(?!\s+(?:for|of|to|in|available|left))
+    | \b(?i:the|this|that|and|or|our)\s+(?i:(?:first|second|third|fourth|fifth|last|former|latter)
+      (?:\s+(?:two|three))?\s+(?:option|choice|alternative|filler)s?)\b(?!\s+(?:for|of|to|in|available|left))
+    """,
+    re.VERBOSE,
 )
 
 
@@ -64,13 +87,12 @@ def best_traces(
 
 def _distractors(record: Record, answer: str, given: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """Return the explanations of wrong options, each with the option's own text, in the options' order."""
-    wrong = [option for option in record["options"] or [] if not same_label(option, answer)]
-    found = []
-    for option in wrong:
-        why = next((item["why"] for item in given if same_label(item["option"], option)), None)
-        if why:
-            found.append({"option": option, "why": why})
-    return found
+    options = record["options"] or []
+    right = match_option(options, answer)
+    whys: dict[int | None, str] = {}
+    for item in given:
+        whys.setdefault(match_option(options, item["option"]), item["why"])
+    return [{"option": option, "why": whys[i]} for i, option in enumerate(options) if i != right and whys.get(i)]
 
 
 def _text(trace: dict[str, Any]) -> str:

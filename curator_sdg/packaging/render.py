@@ -20,7 +20,7 @@ from curator_sdg.identity import seeded_permutation, stable_hash
 from curator_sdg.ledger import account_of
 from curator_sdg.records import CURATED, EXAMPLE, Record, Style, Variant, to_records, to_table
 from curator_sdg.templates import BlockTemplates
-from curator_sdg.verifiers import same_label
+from curator_sdg.verifiers import match_option
 
 _FOLDER = Path(__file__).parent / "templates"
 _STYLE: dict[Variant, Style] = {"reasoning": "reasoning", "context": "knowledge"}
@@ -104,7 +104,7 @@ class RenderExamples(ProcessingStage[DocumentBatch, DocumentBatch]):
             if trace is None:
                 return None
         lettered = list(_letter(record, self._order(record, variant, trace)))
-        position = next((i for i, o in enumerate(lettered) if same_label(o["text"], record["answer"])), None)
+        position = match_option([option["text"] for option in lettered], record["answer"])
         answer = record["answer"] if position is None else f"{lettered[position]['letter']}. {record['answer']}"
         prompt, reply = self.templates.render(
             variant, record=record, trace=trace, lettered=lettered, labels=_unnamed_labels(record), answer=answer

@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from curator_sdg.identity import normalise_answer
 from curator_sdg.records import AnswerFormat
-from curator_sdg.verifiers.code import same_code
+from curator_sdg.verifiers.code import bare_code, parse_code, same_code
 from curator_sdg.verifiers.number import parse_number, same_number
+from curator_sdg.verifiers.options import match_option, option_key, same_label
 from curator_sdg.verifiers.text import same_text
+from curator_sdg.verifiers.usable import usable
 
-__all__ = ["VERIFIERS", "Verifier", "parse_number", "same_code", "same_label", "same_number", "same_text"]
+__all__ = [
+    "VERIFIERS",
+    "Verifier",
+    "bare_code",
+    "match_option",
+    "option_key",
+    "parse_code",
+    "parse_number",
+    "same_code",
+    "same_label",
+    "same_number",
+    "same_text",
+    "usable",
+]
 
 
 class Verifier(NamedTuple):
@@ -19,11 +33,6 @@ class Verifier(NamedTuple):
 
     name: str
     equal: Callable[[str, str], bool]
-
-
-def same_label(a: str, b: str) -> bool:
-    """Whether two options or labels are the same text but for case, spacing and punctuation at the ends."""
-    return normalise_answer(a) == normalise_answer(b)
 
 
 _LABEL = Verifier("label", same_label)

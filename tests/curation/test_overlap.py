@@ -1,6 +1,6 @@
 import pytest
 
-from curator_sdg.curation.overlap import containment
+from curator_sdg.curation.overlap import containment, shingles
 from curator_sdg.curation.questions import seed_overlap
 from tests.records import question, seed
 
@@ -24,6 +24,33 @@ def test_scripts_without_blanks_are_compared_by_characters():
     a = "太郎さんは朝にパンを二十四個売り、午後にはその二倍を売りました。合計で何個ですか。"
     assert containment(a, a) == 1
     assert containment(a, "馬の体に血液を送り出す器官はどれですか。次の中から一つ選びなさい。") == 0
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("東京 の 花", "京 の 花", False),
+        ("ดอกไม้ในสวน", "ดอกไม้ในสวน", True),
+        ("대한민국의 수도는 어디입니까", "어디입니까 수도는 대한민국의", False),
+        ("Rindfleischetikettierungsüberwachung ist", "Rindfleischetikettierungsüberwachung war", False),
+    ],
+)
+def test_characters_are_compared_by_script_not_by_the_length_of_words(a, b, same):
+    assert (containment(a, b) == 1) is same
+    assert containment(a, a) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("대한민국의 수도는 어디입니까", ("대한민국의", "수도는", "어디입니까")),
+        ("سيارات المستشفيات والمستوصفات", ("سيارات", "المستشفيات", "والمستوصفات")),
+        ("東京", ("東", "京")),
+        ("太郎 さん は", ("太", "郎", "さ", "ん", "は")),
+    ],
+)
+def test_only_scripts_without_blanks_are_cut_into_characters(text, first):
+    assert shingles(text) == {first}
 
 
 @pytest.mark.parametrize("text", ["", "?"])

@@ -16,10 +16,18 @@ from tests.records import question
         "It holds. (B) is wrong",
         "option 2 fails",
         "Answer: D",
+        "The answer is B.",
+        "The answer is (B), because yeast makes it.",
+        "B is correct",
+        "It is so; therefore C must be wrong.",
+        "A and B are ruled out.",
+        'Option "B" fails',
+        "**B** fits",
+        "First option is wrong.",
     ],
 )
 def test_a_text_that_cites_an_option_by_letter_or_place_is_found(text):
-    assert cites_labels(text.replace("Answer: D", "The answer D"))
+    assert cites_labels(text)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +39,13 @@ def test_a_text_that_cites_an_option_by_letter_or_place_is_found(text):
         "An option a baker has is yeast.",
         "The first reason is heat.",
         "Hepatitis B and answer Boolean questions.",
+        "Her first choice was law school.",
+        "The last option for treatment is surgery.",
+        "Blood type answers A and B antigens",
+        "Vitamins: A) retinol",
+        "The answer is E. coli.",
+        "The answer is B vitamins.",
+        "Vitamin C is correct there.",
     ],
 )
 def test_plain_prose_does_not_cite_options(text):
@@ -89,3 +104,12 @@ def test_a_trace_that_cites_labels_is_left_out():
 def test_an_explanation_of_the_right_option_is_no_distractor():
     given = {"reasoning": "r", "distractors": [{"option": "carbon dioxide", "why": "it is right"}]}
     assert best_traces(question(), "carbon dioxide", [(1, "reasoning", given)], 0)[0]["distractors"] == []
+
+
+def test_distractors_that_differ_by_case_alone_keep_their_own_explanations():
+    record = question(options=["AA", "Aa", "aa"])
+    given = {"reasoning": "r", "distractors": [{"option": "aa", "why": "small"}, {"option": "AA", "why": "large"}]}
+    assert best_traces(record, "Aa", [(1, "reasoning", given)], 0)[0]["distractors"] == [
+        {"option": "AA", "why": "large"},
+        {"option": "aa", "why": "small"},
+    ]
