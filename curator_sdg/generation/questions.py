@@ -15,6 +15,7 @@ from curator_sdg.identity import seeded_index, seeded_permutation, stable_hash
 from curator_sdg.ledger import Account
 from curator_sdg.records import QUESTION, SEED, Record
 from curator_sdg.teacher.base import Completion, Failure, Outcome, Refusal, Request
+from curator_sdg.verifiers import bare_code
 
 _CARRIED = (
     *("seed_id", "kind", "output_type", "framing", "depth", "group", "family", "task", "domain", "language"),
@@ -111,7 +112,7 @@ class GenerateQuestions(AskTeacher):
             "question_id": question_id,
             **{name: seed[name] for name in _CARRIED},
             **content,
-            "proposed_answer": reply["answer"],
+            "proposed_answer": bare_code(reply["answer"]) if seed["answer_format"] == "code" else reply["answer"],
             "teacher": self.teacher.model,
             "prompt_hash": self.prompts.hash,
             "generate_tokens": token_counts([completion]),
