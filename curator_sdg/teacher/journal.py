@@ -216,7 +216,7 @@ def _encode(reply: Reply, request: Request) -> bytes:
     else:
         entry |= _contents(reply)
     entry["time"] = datetime.now(UTC).isoformat(timespec="milliseconds")
-    # backslashreplace writes a lone surrogate as \\udXXX, which is how JSON writes it too.
+    # backslashreplace writes a lone surrogate as \udXXX, which is how JSON writes it too.
     return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
 
 
