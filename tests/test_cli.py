@@ -58,6 +58,31 @@ def test_validate_checks_tasks_and_filters_too(tmp_path):
     assert cli("validate", path, "--set", "seeds.tasks=[arc_easy]").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("key", "name", "content", "message"),
+    [
+        (
+            "generate.prompts",
+            "selection.j2",
+            "{% block system %}{{ sed.x }}{% endblock %}{% block user %}{% endblock %}",
+            "sed",
+        ),
+        ("enrich.prompts", "code.j2", "{% block system %}{% endblock %}", "has no block 'user'"),
+        ("package.templates", "answer.j2", "{% block prompt %}{{ record.question {% endblock %}", "answer.j2"),
+        ("package.templates", "answr.j2", "", "replaces no template"),
+    ],
+)
+def test_validate_renders_every_prompt_and_template(tmp_path, key, name, content, message):
+    path = tmp_path / "run.yaml"
+    path.write_text("seeds: {tasks: [arc_easy]}\nteacher: {model: m, base_urls: ['http://h/v1']}\n")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / name).write_text(content)
+    done = cli("validate", path, "--set", f"{key}={tmp_path / 'own'}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {key}: ")
+    assert message in done.stderr
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     for command in ("show", "ledger"):
         run = cli(command, tmp_path)

@@ -58,6 +58,9 @@ def test_the_file_is_not_read_for_every_check(tmp_path: Path, monkeypatch: pytes
     epoch.path.unlink()
     for _ in range(1000):
         epoch.check()
+    monkeypatch.setattr(epochs, "_CHECK_EVERY_S", 0)
+    with pytest.raises(StoreError):
+        epoch.check()
 
 
 @pytest.mark.parametrize("content", ["", "abc", "ü"])

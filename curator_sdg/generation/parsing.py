@@ -20,6 +20,8 @@ BadReply = Literal["cut", "garbage", "schema"]
 _THINKING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 # A fence ends at the start or at the end of a line: one inside a JSON text ("```python\n...```") does neither.
 _FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:^[ \t]*```|```[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
+# How json-repair fails on nonsense, by its own assertions too.
+_REPAIR_FAULTS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RecursionError)
 _DEEPEST = 32  # levels; what is asked for has three
 _MOST_OBJECTS = 64  # that are looked at in one reply's prose
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -117,7 +119,7 @@ def _repair(text: str) -> dict[str, Any] | None:
         return None
     try:
         return _object(json_repair.loads(mend_escapes(text[start : end + 1]), skip_json_loads=False))
-    except Exception:  # noqa: BLE001 - the library fails on nonsense in many ways, by assertions too
+    except _REPAIR_FAULTS:
         return None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypedDict
@@ -142,8 +140,3 @@ class Teacher(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and files."""
-
-
-def messages_json(messages: Sequence[Message]) -> str:
-    """Return ``messages`` as one line of JSON, for logs and recordings."""
-    return json.dumps(list(messages), ensure_ascii=False)

@@ -53,9 +53,9 @@ def test_the_shipped_catalogue_holds_the_tasks() -> None:
 @pytest.mark.parametrize("task", sorted(load_catalog().entries))
 def test_every_entry_agrees_with_the_installed_lm_eval(task: str) -> None:
     entry = load_catalog().entry(task)
-    get_adapter(entry.spec.adapter)
-    load_task(entry)
-    Normaliser(entry)
+    assert callable(get_adapter(entry.spec.adapter))
+    assert load_task(entry).text is not None
+    assert Normaliser(entry).question is not None
 
 
 def test_unknown_task_names_the_nearest() -> None:

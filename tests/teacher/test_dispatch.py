@@ -221,6 +221,7 @@ def test_closing_does_not_wait_for_a_server_that_hangs() -> None:
         while not endpoint.stats()["asked"]:
             pass
         dispatcher.close()
+        assert dispatcher.stopped
         all_raise(TeacherError, "was closed", [future])
 
 

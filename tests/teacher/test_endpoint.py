@@ -118,7 +118,8 @@ def test_retry_after_is_honoured() -> None:
 def test_waiting_for_a_slot_is_no_part_of_a_requests_time() -> None:
     with running_endpoint(latency_s=0.2) as endpoint:
         config = config_for(endpoint, max_in_flight=1, timeout_s=1.0, max_retries=0)
-        completions(ask(config, make_requests(8)))  # the last waits longer than a request may take
+        # The last waits longer than a request may take.
+        assert len(completions(ask(config, make_requests(8)))) == 8
 
 
 def test_a_refused_record_is_a_refusal_that_is_not_asked_again(tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_an_address_that_dies_midway_does_not_swallow_the_requests() -> None:
             completions(dispatcher.complete(make_requests(20)))
             dying.process.kill()
             dying.process.wait()
-            completions(dispatcher.complete(make_requests(200, first=20)))
+            assert len(completions(dispatcher.complete(make_requests(200, first=20)))) == 200
 
 
 def test_the_key_is_sent_and_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
