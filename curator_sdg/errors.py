@@ -40,5 +40,13 @@ class Superseded(SdgError):  # noqa: N818
     """A newer start of the same run directory has taken over; this one must stop asking."""
 
 
-class BudgetReached(SdgError):  # noqa: N818
-    """``run.max_tokens``, ``run.max_cost`` or ``run.max_hours`` is reached: nothing more is asked; resumable."""
+class AskingEnded(SdgError):  # noqa: N818
+    """Nothing more is asked of a teacher for now; what was paid for is kept, and the same command goes on."""
+
+
+class BudgetReached(AskingEnded):
+    """``run.max_tokens``, ``run.max_cost`` or ``run.max_hours`` is reached."""
+
+
+class TeacherFailing(AskingEnded):
+    """Too many requests ran out of retries, or no reply has come for too long."""

@@ -9,26 +9,26 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
-import random
-import time
-import urllib.request
-from dataclasses import dataclass
+from collections.abc import Sequence
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 import aiohttp
+from loguru import logger
 from yarl import URL
 
 from curator_sdg.config import TeacherSection
 from curator_sdg.errors import TeacherError
 from curator_sdg.teacher import wire
-from curator_sdg.teacher.base import Completion, Failure, Outcome, Refusal, Request
-from curator_sdg.teacher.wire import Trouble
+from curator_sdg.teacher.addresses import EndpointsFile, proxy
+from curator_sdg.teacher.base import Answer, Refusal, Request, Trouble
+from curator_sdg.teacher.line import pause
+from curator_sdg.teacher.places import Place, Places
 
 _CHECK_TIMEOUT_S = 10.0
+_CHECK_BACKOFF_S = 0.5
 _CONNECT_TIMEOUT_S = 30.0
-_BACKOFF_MAX_S = 60.0
-_REST_MAX_S = 30.0
+_READ_EVERY_S = 5.0
 # So many requests are refused before any succeeds, and it is the parameters that are wrong, not the records.
 _REFUSED_AT_FIRST = 20
 _REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -36,50 +36,39 @@ _NO_MODEL_LIST = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatu
 _MODELS_NAMED = 10
 
 
-@dataclass
-class _Address:
-    """One server, and how it has been doing."""
-
-    base: str
+class _Server(NamedTuple):
     chat: URL
-    proxy: str | None
-    in_flight: int = 0
-    sent: int = 0
-    failures: int = 0  # in a row
-    rests_until: float = 0.0
-
-    def failed(self) -> None:
-        """Send elsewhere for a while: a dead server fails fast, so it would always have the least in flight."""
-        self.failures += 1
-        self.rests_until = time.monotonic() + min(_REST_MAX_S, 0.5 * 2 ** min(self.failures, 10))
-
-    def answered(self) -> None:
-        self.failures = 0
-        self.rests_until = 0.0
+    proxy: str | None  # looked up once instead of for every request
 
 
 class EndpointTeacher:
-    """Asks chat completions of ``config.base_urls``, each time where the least is in flight.
+    """Asks chat completions of ``config.base_urls``, and of those that ``config.endpoints_file`` names.
+
+    Every address is a place. One of ``base_urls`` that cannot be reached at the start rests, as long as another is
+    there. The file is read every few seconds, and whoever is in it joins once its ``/models`` says that all is well;
+    who is not leaves.
 
     Args:
         config: The ``teacher`` section.
-        backoff_s: Upper end of the first pause before a retry; it doubles with every further one.
     """
 
-    def __init__(self, config: TeacherSection, *, backoff_s: float = 0.5) -> None:
+    def __init__(self, config: TeacherSection) -> None:
         self._config = config
-        self._backoff_s = backoff_s
-        self._addresses = [_Address(url, URL(f"{url}/chat/completions"), _proxy(url)) for url in config.base_urls]
+        self._file = EndpointsFile(config.endpoints_file) if config.endpoints_file is not None else None
+        self._servers: dict[str, _Server] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._told: set[str] = set()
         self._secret: str | None = None
         self._proven = False  # a request has succeeded
         self._refused = 0
 
-    async def open(self) -> None:
-        """Read the key and make sure that every server is there and has the model.
+    async def open(self, places: Places) -> None:
+        """Read the key and make sure that there are servers that have the model.
 
         Raises:
-            TeacherError: If the key is missing or not accepted, a server cannot be reached, or lacks the model.
+            TeacherError: If the key is missing or not accepted, no server can be reached, or one of ``base_urls``
+                lacks the model.
         """
         headers = {"Content-Type": "application/json"}
         if (name := self._config.api_key_env) is not None:
@@ -94,160 +83,188 @@ class EndpointTeacher:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._config.timeout_s, sock_connect=_CONNECT_TIMEOUT_S),
         )
-        await asyncio.gather(*(self._check(address) for address in self._addresses))
+        await self._open_named(places)
+        if self._file is not None:
+            await self._read(self._file, places)
+            self._reading = asyncio.get_running_loop().create_task(self._read_on(self._file, places))
 
-    async def ask(self, request: Request) -> Outcome:
-        """Send one request until it is answered, refused, or out of retries.
+    async def ask(self, requests: Sequence[Request], place: Place) -> Answer:
+        """Send one request, for one or several samples.
 
         Raises:
             TeacherError: If the server rejects the key, lacks the model, or refuses everything from the start.
         """
-        body = wire.body(request)
-        trouble = Trouble("", "")
-        for attempt in range(self._config.max_retries + 1):
-            if attempt:
-                await asyncio.sleep(self._pause(attempt, trouble.retry_after))
-            answer = await self._send(request.key, body)
-            if not isinstance(answer, Trouble):
-                return answer
-            trouble = answer
-        tries = self._config.max_retries + 1
-        return Failure(request.key, trouble.reason, f"{trouble.detail} (tried {tries} times)")
-
-    async def close(self) -> None:
-        """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    async def _send(self, key: str, body: bytes) -> Completion | Refusal | Trouble:
-        """Send a request once."""
         if self._session is None:
             raise TeacherError("the endpoint was asked before it was opened")
-        address = self._choose()
-        address.in_flight += 1
-        address.sent += 1
+        server, key = self._servers[place.name], requests[0].key
         try:
             async with self._session.post(
-                address.chat,
-                data=body,
+                server.chat,
+                data=wire.body(requests[0], len(requests)),
                 # The same for every try of a request: it ties a server's log to the journal.
                 headers={"X-Request-Id": key},
-                proxy=address.proxy,
+                proxy=server.proxy,
                 allow_redirects=False,
             ) as response:
                 status, content, after = response.status, await response.read(), response.headers.get("Retry-After")
         except TimeoutError:
-            address.failed()
             return Trouble("timeout", f"no whole answer within {self._config.timeout_s:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            address.failed()
             return Trouble("connection", f"{type(error).__name__}: {self._hide(str(error))}")
-        finally:
-            address.in_flight -= 1
         if status == HTTPStatus.OK:
-            return self._judge(address, wire.parse(content, key))
+            answer = wire.parse(content, [request.key for request in requests])
+            if isinstance(answer, Trouble):
+                return self._hidden(answer)
+            self._proven = True
+            return answer
+        if (trouble := wire.retried(status, content, after)) is not None:
+            return self._hidden(trouble)
         message = f"HTTP {status}: {self._hide(wire.said(content))}"
-        if (reason := wire.retried(status)) is not None:
-            if status != HTTPStatus.TOO_MANY_REQUESTS:
-                address.failed()
-            return Trouble(reason, message, wire.retry_after(after))
-        address.answered()
         if status in _REFUSALS:
-            return self._refuse(address, key, status, message)
-        raise TeacherError(self._unusable(address, status, message))
+            # Several at once may be what it does not take.
+            return () if len(requests) > 1 else (self._refuse(place.name, key, status, message),)
+        raise TeacherError(self._unusable(place.name, status, message))
 
-    def _judge(self, address: _Address, answer: Completion | Trouble) -> Completion | Trouble:
-        if isinstance(answer, Trouble):
-            address.failed()
-            return Trouble(answer.reason, self._hide(answer.detail))
-        address.answered()
-        self._proven = True
-        return answer
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
-    def _refuse(self, address: _Address, key: str, status: int, message: str) -> Refusal:
+    def _refuse(self, url: str, key: str, status: int, message: str) -> Refusal:
         self._refused += 1
         if not self._proven and self._refused >= _REFUSED_AT_FIRST:
             raise TeacherError(
-                f"teacher: {address.base} refused the first {self._refused} requests ({message}); if it does not know "
+                f"teacher: {url} refused the first {self._refused} requests ({message}); if it does not know "
                 f"response_format, set teacher.structured (now {self._config.structured}) to json_object or none; "
                 "otherwise look at the sampling sections and at the length of the prompts"
             )
         return Refusal(key, status, message)
 
-    def _choose(self) -> _Address:
-        if len(self._addresses) == 1:
-            return self._addresses[0]
-        now = time.monotonic()
-        return min(self._addresses, key=lambda a: (max(0.0, a.rests_until - now), a.in_flight, a.sent))
+    async def _open_named(self, places: Places) -> None:
+        urls = self._config.base_urls
+        troubles = await asyncio.gather(*(self._check(url, self._config.max_retries + 1) for url in urls))
+        down = [_down(url, trouble) for url, trouble in zip(urls, troubles, strict=True) if trouble is not None]
+        if down and len(down) == len(urls) and self._file is None:
+            raise TeacherError(f"teacher.base_urls: {'; '.join(down)}; is the server running?")
+        for url, trouble in zip(urls, troubles, strict=True):
+            place = self._add(url, places)
+            if trouble is not None:
+                place.rest(trouble, asyncio.get_running_loop().time())
+                logger.warning(f"teacher.base_urls: {_down(url, trouble)}; the run begins without it")
 
-    def _pause(self, attempt: int, retry_after: float) -> float:
-        """Return seconds before the next try: exponential with full jitter, on top of what the server asks for."""
-        most = min(_BACKOFF_MAX_S, self._backoff_s * 2 ** (attempt - 1))
-        return retry_after + random.uniform(0, most)  # noqa: S311 - spreads retries; no output depends on it
+    def _add(self, url: str, places: Places) -> Place:
+        self._servers[url] = _Server(URL(f"{url}/chat/completions"), proxy(url))
+        return places.add(url)
 
-    async def _check(self, address: _Address) -> None:
-        """Ask a server for its models."""
-        for attempt in range(self._config.max_retries + 1):
-            status, content, after = await self._models(address)
-            if wire.retried(status) is None:
-                break
-            await asyncio.sleep(self._pause(attempt + 1, wire.retry_after(after)))
-        if status in _NO_MODEL_LIST:
+    async def _read_on(self, file: EndpointsFile, places: Places) -> None:
+        while True:
+            await asyncio.sleep(_READ_EVERY_S)
+            await self._read(file, places)
+
+    async def _read(self, file: EndpointsFile, places: Places) -> None:
+        """Have those that are new in the file join, and those that are no more in it leave."""
+        urls = file.read()
+        for place in places:
+            if place.name not in urls and place.name not in self._config.base_urls:
+                places.remove(place.name)
+        places.lack = (
+            f"teacher.endpoints_file: no address of {file.path} can be used"
+            if urls
+            else (f"teacher.endpoints_file: {file.path} names no address")
+        )
+        places.over = file.ended if not self._config.base_urls else None
+        await asyncio.gather(*(self._join(url, places) for url in urls if url not in places))
+
+    async def _join(self, url: str, places: Places) -> None:
+        try:
+            trouble = await self._check(url)
+            message = None if trouble is None else _down(url, trouble)
+        except TeacherError as error:  # a server in a file may be anybody's: it is no reason to end the run
+            message = str(error)
+        if message is None:
+            self._add(url, places)
             return
-        if status != HTTPStatus.OK:
-            raise TeacherError(self._unusable(address, status, f"HTTP {status}: {self._hide(wire.said(content))}"))
+        places.lack = f"teacher.endpoints_file: {message}"
+        if message not in self._told:
+            self._told.add(message)
+            logger.warning(f"teacher.endpoints_file: {message}; it joins when that is over")
+
+    async def _check(self, url: str, tries: int = 1) -> Trouble | None:
+        """Ask a server for its models, and return what is in the way if it does not answer now.
+
+        Raises:
+            TeacherError: If it answers that it will never do.
+        """
+        trouble: Trouble | None = None
+        for attempt in range(tries):
+            if attempt:
+                await asyncio.sleep(pause(attempt, trouble.retry_after if trouble else 0.0, _CHECK_BACKOFF_S))
+            answer = await self._models(url)
+            if isinstance(answer, Trouble):
+                return answer
+            status, content, after = answer
+            if status == HTTPStatus.OK:
+                self._has_model(url, content)
+            if status == HTTPStatus.OK or status in _NO_MODEL_LIST:
+                return None
+            trouble = wire.retried(status, content, after)
+            if trouble is None:
+                raise TeacherError(self._unusable(url, status, f"HTTP {status}: {self._hide(wire.said(content))}"))
+        return trouble and self._hidden(trouble)
+
+    def _has_model(self, url: str, content: bytes) -> None:
         known, model = wire.models(content), self._config.model
         if known is None or model in known:
             return
         near = difflib.get_close_matches(model, known, n=len(known) or 1, cutoff=0.0)
         raise TeacherError(
-            f"teacher.model: {address.base} has no model {model!r}; it has {', '.join(near[:_MODELS_NAMED]) or 'none'}"
+            f"teacher.model: {url} has no model {model!r}; it has {', '.join(near[:_MODELS_NAMED]) or 'none'}"
             + (f" and {len(near) - _MODELS_NAMED} more" if len(near) > _MODELS_NAMED else "")
         )
 
-    async def _models(self, address: _Address) -> tuple[int, bytes, str | None]:
+    async def _models(self, url: str) -> tuple[int, bytes, str | None] | Trouble:
         if self._session is None:
             raise TeacherError("the endpoint was asked before it was opened")
         try:
             async with self._session.get(
-                f"{address.base}/models",
-                proxy=address.proxy,
+                f"{url}/models",
+                proxy=proxy(url),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=_CHECK_TIMEOUT_S),
             ) as response:
                 return response.status, await response.read(), response.headers.get("Retry-After")
         except TimeoutError:
-            reason = f"no answer within {_CHECK_TIMEOUT_S:g} s"
+            return Trouble("timeout", f"no answer within {_CHECK_TIMEOUT_S:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            reason = self._hide(str(error)) or type(error).__name__
-        raise TeacherError(
-            f"teacher.base_urls: {address.base} cannot be reached ({reason}); is the server running?"
-        ) from None
+            return Trouble("connection", self._hide(str(error)) or type(error).__name__)
 
-    def _unusable(self, address: _Address, status: int, message: str) -> str:
+    def _unusable(self, url: str, status: int, message: str) -> str:
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             key = self._config.api_key_env
             return (
-                f"teacher.api_key_env: {address.base} does not accept the key in {key} ({message})"
+                f"teacher.api_key_env: {url} does not accept the key in {key} ({message})"
                 if key
-                else f"teacher.api_key_env: {address.base} asks for a key ({message}); name the variable that holds it"
+                else f"teacher.api_key_env: {url} asks for a key ({message}); name the variable that holds it"
             )
         if status == HTTPStatus.NOT_FOUND:
             return (
-                f"teacher.model: {address.base} knows no model {self._config.model!r}, or no chat completions under "
+                f"teacher.model: {url} knows no model {self._config.model!r}, or no chat completions under "
                 f"that address ({message})"
             )
-        return f"teacher.base_urls: {address.base} cannot be used ({message})"
+        return f"teacher.base_urls: {url} cannot be used ({message})"
+
+    def _hidden(self, trouble: Trouble) -> Trouble:
+        return trouble._replace(detail=self._hide(trouble.detail))
 
     def _hide(self, text: str) -> str:
         """Blot out the key, which some servers echo."""
         return text.replace(self._secret, "***") if self._secret else text
 
 
-def _proxy(url: str) -> str | None:
-    """Return the proxy of the environment for ``url``, looked up once instead of for every request."""
-    parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.netloc):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)
+def _down(url: str, trouble: Trouble) -> str:
+    verb = "reached" if trouble.reason in ("timeout", "connection") else "used"
+    return f"{url} cannot be {verb} ({trouble.detail})"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from curator_sdg.errors import TeacherError
 from curator_sdg.teacher.base import Request
+from curator_sdg.teacher.places import Place, Places
 from curator_sdg.teacher.segment import PLAIN, SEALED, Reply, read_segment
 
 
@@ -20,8 +22,8 @@ class RecordedTeacher:
         self._recording = recording
         self._known: dict[str, Reply] = {}
 
-    async def open(self) -> None:
-        """Read the recording; of several replies under one key the first in path order counts.
+    async def open(self, places: Places) -> None:
+        """Read the recording, which is one place; of several replies under one key the first in path order counts.
 
         Raises:
             TeacherError: If there is no recording at that place.
@@ -30,13 +32,21 @@ class RecordedTeacher:
         for path in self._files():
             for completion in read_segment(path):
                 self._known.setdefault(completion.key, completion)
+        places.add(str(self._recording))
 
-    async def ask(self, request: Request) -> Reply:
-        """Return the recorded reply.
+    async def ask(self, requests: Sequence[Request], place: Place) -> list[Reply]:  # noqa: ARG002 - there is one place
+        """Return the recorded replies.
 
         Raises:
-            TeacherError: If the request was never recorded, as it then differs from what was.
+            TeacherError: If a request was never recorded, as it then differs from what was.
         """
+        return [self._reply(request) for request in requests]
+
+    async def close(self) -> None:
+        """Let go of the replies."""
+        self._known.clear()
+
+    def _reply(self, request: Request) -> Reply:
         if (completion := self._known.get(request.key)) is None:
             turns = "".join(f" {name} {n}" for name in ("repair", "retry") if (n := getattr(request, name)))
             raise TeacherError(
@@ -45,10 +55,6 @@ class RecordedTeacher:
                 "since it was recorded; record anew (see README) or use another teacher"
             )
         return completion
-
-    async def close(self) -> None:
-        """Let go of the replies."""
-        self._known.clear()
 
     def _files(self) -> list[Path]:
         if self._recording.is_file():

@@ -14,14 +14,16 @@ _EVERY_S = 1.0
 
 
 class Status(NamedTuple):
-    """What a dispatcher has done so far; ``asked = replies + failures + refusals + in_flight``, unless stopped.
+    """What a dispatcher has done so far, and how it stands.
 
-    All but the first two only ever grow, so that a rate is the difference of two reports by the time between them.
+    Unless it was stopped, ``asked = replies + failures + refusals + in_flight + waiting``, where no request asks for
+    several samples. ``asked`` to ``spent`` only ever grow, so that a rate is the difference of two reports by the time
+    between them.
     """
 
-    queued: int
+    queued: int  # requests that are to be sent, for the first time or again
     in_flight: int
-    asked: int
+    asked: int  # sent at least once
     replies: int
     failures: int
     refusals: int
@@ -29,7 +31,12 @@ class Status(NamedTuple):
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
-    spent: Usage  # over all starts of the run
+    spent: Usage  # over all starts and teachers of the run
+    cost: float | None  # of that; null where a price or a count is not known
+    waiting: int  # of those queued, sent before; they wait for their next try
+    limit: int  # how many may be in flight now, at the endpoints that do not rest; 0 before the first request
+    endpoints: int  # that are known
+    resting: int  # of these, those that do not answer; they are asked now and then
 
 
 class Reporter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from curator_sdg.teacher.base import Message
 
@@ -24,5 +25,12 @@ def estimate_tokens(text: str) -> int:
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:
-    """Return about how many tokens a prompt is."""
-    return sum(estimate_tokens(message["content"]) + _OVERHEAD for message in messages)
+    """Return about how many tokens a prompt is; of content that has parts, the texts alone count."""
+    return sum(estimate_tokens(_text(message["content"])) + _OVERHEAD for message in messages)
+
+
+def _text(content: Any) -> str:
+    """Return the text of a message, which in chats of others may be a list of parts, or null."""
+    if isinstance(content, list):
+        return "\n".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
+    return content or ""

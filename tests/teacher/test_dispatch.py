@@ -25,7 +25,7 @@ from curator_sdg.teacher import (
 from tests.endpoint import running_endpoint
 from tests.runs import wait_until
 from tests.teacher.requests import MODEL, completions, config_for, make_request, make_requests
-from tests.teacher.scripted import Scripted
+from tests.teacher.scripted import Scripted, settings
 
 
 def journal(root: Path, shard: str = "shard-0", epoch: int = 1) -> ShardJournal:
@@ -38,7 +38,7 @@ def test_outcomes_come_in_the_order_of_the_requests() -> None:
         "seed-3": Failure(requests[3].key, "timeout", ""),
         "seed-7": Refusal(requests[7].key, 400, "too long"),
     }
-    with Dispatcher(Scripted(outcomes), 4) as dispatcher:
+    with Dispatcher(Scripted(outcomes), settings(4)) as dispatcher:
         got = dispatcher.complete(requests)
         progress = dispatcher.progress
     assert [outcome.key for outcome in got] == [request.key for request in requests]
@@ -48,13 +48,13 @@ def test_outcomes_come_in_the_order_of_the_requests() -> None:
 
 
 def test_nothing_to_ask_is_answered_at_once() -> None:
-    with Dispatcher(Scripted(), 4) as dispatcher:
+    with Dispatcher(Scripted(), settings(4)) as dispatcher:
         assert dispatcher.complete([]) == []
 
 
 def test_equal_requests_are_asked_once() -> None:
     teacher = Scripted()
-    with Dispatcher(teacher, 4) as dispatcher:
+    with Dispatcher(teacher, settings(4)) as dispatcher:
         got = completions(dispatcher.complete([make_request(1), make_request(2), make_request(1)]))
     assert [c.text for c in got] == ["on seed-1", "on seed-2", "on seed-1"]
     assert sorted(teacher.asked) == ["seed-1", "seed-2"]
@@ -66,7 +66,7 @@ def test_replies_and_refusals_are_journalled_before_they_are_returned_failures_n
         "seed-1": Failure(requests[1].key, "timeout", ""),
         "seed-2": Refusal(requests[2].key, 400, "too long"),
     }
-    with Dispatcher(Scripted(outcomes), 1) as dispatcher, journal(tmp_path) as j:
+    with Dispatcher(Scripted(outcomes), settings(1)) as dispatcher, journal(tmp_path) as j:
         dispatcher.complete(requests, j)
         other = journal(tmp_path, epoch=2)
     assert [other.get(request.key) is not None for request in requests] == [True, False, True, True]
@@ -76,17 +76,17 @@ def test_replies_and_refusals_are_journalled_before_they_are_returned_failures_n
 def test_refusals_before_any_reply_are_not_journalled_for_they_may_be_the_parameters_fault(tmp_path: Path) -> None:
     requests = make_requests(2)
     outcomes: dict[str, Outcome | Exception] = {"seed-0": Refusal(requests[0].key, 400, "no such parameter")}
-    with Dispatcher(Scripted(outcomes), 1) as dispatcher, journal(tmp_path) as j:
+    with Dispatcher(Scripted(outcomes), settings(1)) as dispatcher, journal(tmp_path) as j:
         dispatcher.complete(requests, j)
         other = journal(tmp_path, epoch=2)
     assert [other.get(request.key) is not None for request in requests] == [False, True]
 
 
 def test_what_is_journalled_is_not_asked(tmp_path: Path) -> None:
-    with Dispatcher(Scripted(), 4) as dispatcher, journal(tmp_path) as j:
+    with Dispatcher(Scripted(), settings(4)) as dispatcher, journal(tmp_path) as j:
         first = dispatcher.complete(make_requests(10), j)
     teacher = Scripted()
-    with Dispatcher(teacher, 4) as dispatcher, journal(tmp_path, epoch=2) as j:
+    with Dispatcher(teacher, settings(4)) as dispatcher, journal(tmp_path, epoch=2) as j:
         assert dispatcher.complete(make_requests(12), j)[:10] == first
         assert dispatcher.progress.journalled == 10
     assert sorted(teacher.asked) == ["seed-10", "seed-11"]
@@ -95,7 +95,7 @@ def test_what_is_journalled_is_not_asked(tmp_path: Path) -> None:
 def test_the_cap_holds_over_all_callers() -> None:
     with (
         running_endpoint(latency_s=0.02, sigma=0.6) as endpoint,
-        Dispatcher(make_teacher(config_for(endpoint)), 8) as dispatcher,
+        Dispatcher(make_teacher(config_for(endpoint)), config_for(endpoint)) as dispatcher,
         ThreadPoolExecutor(5) as threads,
     ):
         batches = [make_requests(40, first=40 * i) for i in range(5)]
@@ -109,7 +109,7 @@ def test_the_cap_holds_over_all_callers() -> None:
 
 def test_a_caller_with_little_to_ask_is_not_held_up_by_slow_replies_of_another() -> None:
     teacher = Scripted(held=True)
-    with Dispatcher(teacher, 2) as dispatcher, ThreadPoolExecutor(2) as threads:
+    with Dispatcher(teacher, settings(2)) as dispatcher, ThreadPoolExecutor(2) as threads:
         slow = threads.submit(dispatcher.complete, make_requests(1))
         assert teacher.some_asked.wait(30)
         teacher.some_asked.clear()
@@ -129,7 +129,7 @@ def all_raise(kind: type[Exception], match: str, futures: list[Future[list[Outco
 @pytest.mark.parametrize("error", [TeacherError("the key was revoked"), ZeroDivisionError("a bug")])
 def test_an_error_of_the_teacher_ends_every_caller_and_asks_no_more(error: Exception) -> None:
     teacher = Scripted({"seed-0": error}, held=True)
-    with Dispatcher(teacher, 3) as dispatcher, ThreadPoolExecutor(3) as threads:
+    with Dispatcher(teacher, settings(3)) as dispatcher, ThreadPoolExecutor(3) as threads:
         futures = [threads.submit(dispatcher.complete, make_requests(100, first=100 * i)) for i in range(3)]
         wait_until(lambda: dispatcher.progress.queued == 297 and len(teacher.asked) == 3)
         teacher.outcomes = dict.fromkeys(teacher.asked, error)
@@ -145,7 +145,7 @@ def test_an_error_of_the_teacher_ends_every_caller_and_asks_no_more(error: Excep
 def test_a_newer_start_stops_the_asking(tmp_path: Path) -> None:
     epoch = Epoch.start(tmp_path)
     teacher = Scripted(held=True)
-    with Dispatcher(teacher, 3, epoch) as dispatcher, ThreadPoolExecutor(1) as threads:
+    with Dispatcher(teacher, settings(3), epoch) as dispatcher, ThreadPoolExecutor(1) as threads:
         future = threads.submit(dispatcher.complete, make_requests(100))
         wait_until(lambda: len(teacher.asked) == 3)
         Epoch.start(tmp_path)
@@ -157,7 +157,7 @@ def test_a_newer_start_stops_the_asking(tmp_path: Path) -> None:
 def test_a_reply_that_cannot_be_journalled_ends_every_caller(tmp_path: Path) -> None:
     (tmp_path / "generate").write_text("in the way")
     teacher = Scripted(held=True)
-    with Dispatcher(teacher, 2) as dispatcher, ThreadPoolExecutor(2) as threads:
+    with Dispatcher(teacher, settings(2)) as dispatcher, ThreadPoolExecutor(2) as threads:
         futures = [
             threads.submit(dispatcher.complete, make_requests(50), journal(tmp_path)),
             threads.submit(dispatcher.complete, make_requests(50, first=50)),
@@ -172,7 +172,7 @@ def test_a_reply_that_cannot_be_journalled_ends_every_caller(tmp_path: Path) -> 
 
 def test_closing_lets_every_caller_go() -> None:
     teacher = Scripted(held=True)
-    dispatcher = Dispatcher(teacher, 2)
+    dispatcher = Dispatcher(teacher, settings(2))
     dispatcher.open()
     with ThreadPoolExecutor(2) as threads:
         futures = [threads.submit(dispatcher.complete, make_requests(50, first=50 * i)) for i in range(2)]
@@ -187,7 +187,7 @@ def test_closing_lets_every_caller_go() -> None:
 
 def test_closing_does_not_wait_for_a_server_that_hangs() -> None:
     with running_endpoint(hang=1.0, fault_tries=-1) as endpoint, ThreadPoolExecutor(1) as threads:
-        dispatcher = Dispatcher(make_teacher(config_for(endpoint)), 2)
+        dispatcher = Dispatcher(make_teacher(config_for(endpoint)), config_for(endpoint))
         dispatcher.open()
         future = threads.submit(dispatcher.complete, make_requests(5))
         while not endpoint.stats()["asked"]:
@@ -198,7 +198,7 @@ def test_closing_does_not_wait_for_a_server_that_hangs() -> None:
 
 
 def test_a_dispatcher_that_was_never_opened_says_so() -> None:
-    dispatcher = Dispatcher(Scripted(), 2)
+    dispatcher = Dispatcher(Scripted(), settings(2))
     with pytest.raises(TeacherError, match="before it was opened"):
         dispatcher.complete(make_requests(1))
     dispatcher.close()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from loguru import logger
 
 from curator_sdg.config import TeacherSection
 from curator_sdg.errors import TeacherError
@@ -23,8 +25,16 @@ KEY = "sk-secret-0123456789"
 def ask(
     config: TeacherSection, requests: list[Request], journal: ShardJournal | None = None, backoff_s: float = 0.01
 ) -> list[Outcome]:
-    with Dispatcher(EndpointTeacher(config, backoff_s=backoff_s), config.max_in_flight) as dispatcher:
+    with Dispatcher(EndpointTeacher(config), config, backoff_s=backoff_s) as dispatcher:
         return dispatcher.complete(requests, journal)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    messages: list[str] = []
+    handle = logger.add(lambda message: messages.append(str(message)), level="WARNING")
+    yield messages
+    logger.remove(handle)
 
 
 def free_address() -> str:
@@ -51,6 +61,14 @@ def test_samples_of_one_prompt_differ() -> None:
     with running_endpoint() as endpoint:
         replies = completions(ask(config_for(endpoint), [make_request(1, sample=i) for i in range(5)]))
     assert len({reply.text for reply in replies}) == 5
+
+
+def test_what_a_server_does_not_part_from_the_reply_is_parted() -> None:
+    with running_endpoint(think=True) as endpoint:
+        [reply] = completions(ask(config_for(endpoint), [make_request(1)]))
+    jsonschema.validate(json.loads(reply.text), SCHEMA)
+    assert reply.reasoning
+    assert "<think>" not in reply.reasoning
 
 
 @pytest.mark.parametrize(("structured", "kind"), [("json_object", dict), ("none", None)])
@@ -85,7 +103,6 @@ def test_retries_settle_everything_and_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("rate_limit", "rate_limit"),
         ("server_error", "server_error"),
         ("drop", "connection"),
         ("truncate", "connection"),
@@ -134,6 +151,15 @@ def test_a_refused_record_is_a_refusal_that_is_not_asked_again(tmp_path: Path) -
     assert len(journal) in (40, 39), "but the first ones, before anything succeeded"
 
 
+def test_samples_that_are_refused_together_are_asked_for_one_by_one() -> None:
+    with running_endpoint(refused=1.0) as endpoint:
+        votes = [make_request(record, sample=sample) for record in range(4) for sample in range(2)]
+        outcomes = ask(config_for(endpoint, samples_per_request=2), votes)
+        asked = sum(endpoint.stats()["asked"].values())
+    assert [(type(outcome), outcome.key) for outcome in outcomes] == [(Refusal, vote.key) for vote in votes]
+    assert asked == 4 + 8
+
+
 def test_an_endpoint_that_refuses_everything_is_an_error() -> None:
     with (
         running_endpoint(refused=1.0) as endpoint,
@@ -155,7 +181,7 @@ def test_all_addresses_are_used_evenly_while_the_cap_is_global() -> None:
 def test_an_address_that_dies_midway_does_not_swallow_the_requests() -> None:
     with running_endpoint() as sound, running_endpoint() as dying:
         config = config_for(dying, sound, max_retries=3)
-        with Dispatcher(EndpointTeacher(config, backoff_s=0.01), config.max_in_flight) as dispatcher:
+        with Dispatcher(EndpointTeacher(config), config, backoff_s=0.01) as dispatcher:
             completions(dispatcher.complete(make_requests(20)))
             dying.process.kill()
             dying.process.wait()
@@ -197,12 +223,29 @@ def test_a_server_that_is_not_there_is_named() -> None:
         ask(TeacherSection(model=MODEL, base_urls=(address,)), make_requests(1))
 
 
-def test_one_dead_address_of_two_is_named_at_the_start() -> None:
+def test_when_no_address_can_be_reached_all_are_named() -> None:
+    one, other = free_address(), free_address()
+    with pytest.raises(TeacherError, match=rf"{one} cannot be reached .*{other} cannot be reached .*is the server"):
+        ask(TeacherSection(model=MODEL, base_urls=(one, other)), make_requests(1))
+
+
+def test_one_dead_address_of_two_is_told_and_asked_now_and_then(logged: list[str]) -> None:
     address = free_address()
     with running_endpoint() as endpoint:
-        config = TeacherSection(model=MODEL, base_urls=(endpoint.url, address))
-        with pytest.raises(TeacherError, match=address):
-            ask(config, make_requests(1))
+        config = config_for(endpoint, base_urls=(endpoint.url, address), max_retries=3)
+        with Dispatcher(EndpointTeacher(config), config, backoff_s=0.01) as dispatcher:
+            completions(dispatcher.complete(make_requests(1)))
+            assert (dispatcher.progress.endpoints, dispatcher.progress.resting) == (2, 1)
+            assert len(completions(dispatcher.complete(make_requests(50)))) == 50
+            assert (dispatcher.progress.endpoints, dispatcher.progress.resting) == (2, 1)
+    assert f"teacher.base_urls: {address} cannot be reached" in logged[0]
+    assert "the run begins without it" in logged[0]
+
+
+@pytest.mark.parametrize("fault", [{"key": KEY}, {"model": "other"}])
+def test_a_server_that_says_no_is_an_error_also_where_another_says_yes(fault: dict[str, str]) -> None:
+    with running_endpoint() as sound, running_endpoint(**fault) as other, pytest.raises(TeacherError, match=other.url):
+        ask(config_for(sound, other), make_requests(1))
 
 
 def test_a_model_that_the_server_lacks_is_named_with_those_it_has() -> None:

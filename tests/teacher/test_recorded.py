@@ -23,7 +23,7 @@ def record(root: Path, requests: list[Request], *, shard: str = "shard-0", epoch
 
 def replaying(recording: Path) -> Dispatcher:
     config = TeacherSection(engine="recorded", model=MODEL, recording=recording)
-    return Dispatcher(make_teacher(config), config.max_in_flight)
+    return Dispatcher(make_teacher(config), config)
 
 
 def texts(recording: Path, requests: list[Request]) -> list[str]:

@@ -11,9 +11,9 @@ import pytest
 from loguru import logger
 
 from curator_sdg.errors import BudgetReached, TeacherError
-from curator_sdg.teacher import Budget, Dispatcher, Status, Usage
-from tests.teacher.requests import completions, make_requests
-from tests.teacher.scripted import Scripted
+from curator_sdg.teacher import Bill, Budget, Dispatcher, Status, Usage
+from tests.teacher.requests import MODEL, completions, make_requests
+from tests.teacher.scripted import Scripted, settings
 from tests.teacher.test_budget import Counting, used
 
 
@@ -51,7 +51,7 @@ def test_progress_is_told_while_there_is_work_and_once_more_when_there_is_none()
 
     teacher = Counting(held=True)
     with (
-        Dispatcher(teacher, 4, spent=used(7), report=report) as dispatcher,
+        Dispatcher(teacher, settings(4), bill=Bill(before={MODEL: used(7)}), report=report) as dispatcher,
         ThreadPoolExecutor(1) as threads,
     ):
         future = threads.submit(dispatcher.complete, make_requests(10))
@@ -72,7 +72,8 @@ def test_progress_is_told_while_there_is_work_and_once_more_when_there_is_none()
 
 def test_when_the_budget_is_reached_the_last_figures_are_told_before_the_callers_are_let_go() -> None:
     told: list[Status] = []
-    with Dispatcher(Counting(), 4, budget=Budget(max_tokens=1000), report=told.append) as dispatcher:
+    bill = Bill(Budget(max_tokens=1000))
+    with Dispatcher(Counting(), settings(4), bill=bill, report=told.append) as dispatcher:
         with pytest.raises(BudgetReached):
             dispatcher.complete(make_requests(100))
         seen = told[-1]
@@ -82,7 +83,7 @@ def test_when_the_budget_is_reached_the_last_figures_are_told_before_the_callers
 def test_closing_is_told() -> None:
     told: list[Status] = []
     teacher = Scripted(held=True)
-    dispatcher = Dispatcher(teacher, 2, report=told.append)
+    dispatcher = Dispatcher(teacher, settings(2), report=told.append)
     dispatcher.open()
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(dispatcher.complete, make_requests(5))
@@ -104,7 +105,7 @@ def test_a_report_that_fails_ends_nothing_and_is_logged_once(logged: list[str], 
         raise error
 
     teacher = Scripted(held=True)
-    with Dispatcher(teacher, 2, report=report) as dispatcher, ThreadPoolExecutor(1) as threads:
+    with Dispatcher(teacher, settings(2), report=report) as dispatcher, ThreadPoolExecutor(1) as threads:
         future = threads.submit(dispatcher.complete, make_requests(20))
         wait_for(lambda: calls >= 3)
         teacher.held = False
