@@ -48,8 +48,8 @@ def changes(run: RunDir, config: Config, depends: Dependencies, current: Current
         tasks = dict.fromkeys(task_of(name) for name in again)
         lines.append(f"read again: {', '.join(tasks)}; what follows is made anew where that changes its seeds")
     if any(stale.values()):
-        reasons = list(_reasons(run.config, config, depends))
-        why = f" ({'; '.join(reasons)})" if reasons else ""
+        found = list(reasons(run.config, config, depends))
+        why = f" ({'; '.join(found)})" if found else ""
         asks = stale["generate"] or stale["enrich"]
         paid = "; where a request is the same, the journal's reply is used" if asks else ""
         lines.append(f"made anew: {_counted(stale, 'shards')}{why}{paid}")
@@ -63,7 +63,7 @@ def _counted(numbers: Mapping[str, int], unit: str) -> str:
     return f"{counted} {unit}"
 
 
-def _reasons(before: Path, config: Config, depends: Dependencies) -> Iterator[str]:
+def reasons(before: Path, config: Config, depends: Dependencies) -> Iterator[str]:
     """Yield what is no longer as it was: keys with both values, and in words what is no key."""
     if not before.is_file():
         return

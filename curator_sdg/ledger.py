@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curator_sdg.errors import LedgerError
-from curator_sdg.records import Record, Reject
+from curator_sdg.records import TOKEN_COLUMNS, Record, Reject
 
 # Where an account travels on a Curator task.
 METADATA_KEY = "curator_sdg"
@@ -39,10 +39,31 @@ class Account:
     upstream: str = ""
 
     def reject(
-        self, record: Record, *, stage: str, reason: str, detail: str = "", raw: str = "", key: str = ""
+        self,
+        record: Record,
+        *,
+        stage: str,
+        reason: str,
+        detail: str = "",
+        raw: str = "",
+        key: str = "",
+        tokens: Mapping[str, Any] | None = None,
     ) -> None:
-        """Note that ``record`` was dropped by ``stage`` for ``reason``."""
-        self.rejects.append(_reject(record, stage, reason, detail, raw, key))
+        """Note that ``record`` was dropped by ``stage`` for ``reason``.
+
+        Args:
+            record: The row that came in; what it carries of earlier steps' tokens, its reject carries on.
+            stage: The stage's name.
+            reason: A short, fixed word to count by.
+            detail: What exactly, for a reader.
+            raw: The text it was judged on, whole.
+            key: The row's name where the record's id is not that.
+            tokens: What this step has spent on it, by column: ``{"generate_tokens": {...}}``.
+        """
+        reject = _reject(record, stage, reason, detail, raw, key)
+        for column in TOKEN_COLUMNS:
+            reject[column] = (tokens or {}).get(column, record.get(column))
+        self.rejects.append(reject)
 
     def postpone(self, record: Record, *, stage: str, reason: str, detail: str = "", key: str = "") -> None:
         """Note that ``record`` could not be asked about and is to be asked again."""
@@ -148,12 +169,16 @@ class Ledger:
     Attributes:
         steps: Those that have begun.
         failed_tasks: Tasks that could not be loaded, and why.
-        usage: What everything in the journal has used, and its ``cost``: null where a price or a count is unknown.
+        usage: What everything in the journal has used, what of it is for accepted questions and for rejects, and what
+            that costs, null where a price or a count is unknown; see :func:`curator_sdg.costs.bill`.
+        short: Tasks with fewer accepted questions than ``run.accepted_per_task``: how many were ``accepted``, and of
+            how many ``seeds`` how many were ``asked`` about.
     """
 
     steps: list[StepAccount]
     failed_tasks: dict[str, str] = field(default_factory=dict)
     usage: dict[str, Any] = field(default_factory=dict)
+    short: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def problems(self) -> list[str]:
@@ -172,6 +197,7 @@ class Ledger:
             "problems": self.problems,
             "failed_tasks": self.failed_tasks,
             "usage": self.usage,
+            "short": self.short,
             "steps": [step.to_json() for step in self.steps],
         }
 

@@ -8,7 +8,7 @@ one shard has the same type as in the next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import pyarrow as pa
 
@@ -73,9 +73,12 @@ SEED = pa.schema(
     ]
 )
 
+# Of all requests that were made about a row in one step; a figure that the endpoint withheld for one reply is null.
 TOKENS = pa.struct(
     [("prompt", pa.int64()), ("cached", pa.int64()), ("completion", pa.int64()), ("requests", pa.int64())]
 )
+
+TOKEN_COLUMNS: tuple[Literal["generate_tokens", "enrich_tokens"], ...] = ("generate_tokens", "enrich_tokens")
 
 QUESTION = pa.schema(
     [
@@ -143,6 +146,8 @@ EXAMPLE = pa.schema(
         ("margin", pa.float64()),
         ("teacher", pa.string()),
         ("solver", pa.string()),
+        ("generate_tokens", TOKENS),  # of the question, which all its variants share
+        ("enrich_tokens", TOKENS),
         ("source", SOURCE),
         ("flags", _TEXTS),
     ]
@@ -156,6 +161,9 @@ REJECT = pa.schema(
         ("reason", pa.string()),  # a short, fixed word to count by
         ("detail", pa.string()),  # what exactly, for a reader
         ("raw", pa.string()),  # the text it was judged on, whole
+        # What was spent on it in each step that asked about it; null where nothing was, or that is not known.
+        ("generate_tokens", TOKENS),
+        ("enrich_tokens", TOKENS),
     ]
 )
 
@@ -171,6 +179,8 @@ class Reject(TypedDict):
     reason: str
     detail: str
     raw: str
+    generate_tokens: NotRequired[Mapping[str, Any] | None]
+    enrich_tokens: NotRequired[Mapping[str, Any] | None]
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

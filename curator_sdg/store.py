@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from curator_sdg.errors import StoreError
 from curator_sdg.ledger import Account, Counts
 from curator_sdg.records import REJECT, to_table
+from curator_sdg.spent import ShardSpent
 
 _FOOTER = b"curator_sdg"
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.(?:tmp|old)")
@@ -43,6 +44,7 @@ class Shard:
     upstream: str  # content hash of what it was made from
     content: str  # content hash of its own rows
     counts: Counts
+    spent: ShardSpent | None = None  # null in shards of old
 
     @property
     def name(self) -> str:
@@ -191,24 +193,26 @@ def publish_shard(step_dir: Path, rows: pa.Table, account: Account, fingerprint:
             "a stage of the pipeline dropped rows without a reject, or lost the task's _metadata"
         )
     content = content_hash(rows)
+    rejects = to_table(account.rejects, REJECT)
+    spent = ShardSpent.of(rows, rejects)
     footer = {
         "step": step_dir.name,
         "fingerprint": fingerprint,
         "upstream": account.upstream,
         "content": content,
         "counts": counts.to_json(),
+        "spent": spent.to_json(),
     }
     tagged = rows.replace_schema_metadata({_FOOTER: json.dumps(footer).encode()})
 
     def write(folder: Path) -> None:
         pq.write_table(tagged, folder / ROWS, compression="zstd", write_page_checksum=True, row_group_size=_ROW_GROUP)
-        for name, entries in ((REJECTS, account.rejects), (PENDING, account.pending)):
-            table = to_table(entries, REJECT)
+        for name, table in ((REJECTS, rejects), (PENDING, to_table(account.pending, REJECT))):
             pq.write_table(table, folder / name, compression="zstd", write_page_checksum=True)
 
     target = step_dir / account.shard
     publish_dir(target, write)
-    return Shard(target, step_dir.name, fingerprint, account.upstream, content, counts)
+    return Shard(target, step_dir.name, fingerprint, account.upstream, content, counts, spent)
 
 
 def read_shard(path: Path) -> Shard | None:
@@ -232,7 +236,8 @@ def _read_footer(path: Path, inode: int, modified: int) -> Shard:  # noqa: ARG00
     try:
         footer = json.loads((pq.read_schema(file).metadata or {})[_FOOTER])
         counts = Counts.from_json(footer["counts"])
-        return Shard(path, footer["step"], footer["fingerprint"], footer["upstream"], footer["content"], counts)
+        spent = ShardSpent.from_json(footer["spent"]) if "spent" in footer else None
+        return Shard(path, footer["step"], footer["fingerprint"], footer["upstream"], footer["content"], counts, spent)
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{file}: is no shard of this project ({error}); move it away and run again") from error
 
@@ -255,6 +260,21 @@ def read_rows(shard: Path, file: str = ROWS, columns: list[str] | None = None) -
     path = shard / file
     with _reading(path):
         return pq.read_table(path, columns=columns, page_checksum_verification=True).replace_schema_metadata(None)
+
+
+def read_columns(shard: Path, columns: Iterable[str], file: str = ROWS) -> pa.Table:
+    """Return some columns of a published shard, without those that shards of an older version lack.
+
+    It takes no threads of its own: a caller has many shards to read at once.
+
+    Raises:
+        StoreError: If the file is missing or damaged.
+    """
+    path = shard / file
+    with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+        there = set(parquet.schema_arrow.names)
+        table = parquet.read([name for name in columns if name in there], use_threads=False)
+        return table.replace_schema_metadata(None)
 
 
 def stream_rows(shard: Path, batch_size: int = 4096, columns: list[str] | None = None) -> Iterator[pa.Table]:

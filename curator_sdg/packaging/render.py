@@ -18,7 +18,7 @@ from nemo_curator.tasks import DocumentBatch
 from curator_sdg.config import PackageSection
 from curator_sdg.identity import seeded_permutation, stable_hash
 from curator_sdg.ledger import account_of
-from curator_sdg.records import CURATED, EXAMPLE, Record, Style, Variant, to_records, to_table
+from curator_sdg.records import CURATED, EXAMPLE, TOKEN_COLUMNS, Record, Style, Variant, to_records, to_table
 from curator_sdg.templates import BlockTemplates
 from curator_sdg.verifiers import match_option
 
@@ -26,8 +26,9 @@ _FOLDER = Path(__file__).parent / "templates"
 _STYLE: dict[Variant, Style] = {"reasoning": "reasoning", "context": "knowledge"}
 _CARRIED = (
     *("question_id", "seed_id", "kind", "output_type", "framing", "depth", "group", "family", "task", "domain"),
-    *("language", "answer_format", "k", "share", "margin", "teacher", "solver", "source", "flags"),
+    *("language", "answer_format", "k", "share", "margin", "teacher", "solver", "source", "flags", *TOKEN_COLUMNS),
 )
+_NONE_OF_ITS_OWN: dict[str, None] = {column: None for column in TOKEN_COLUMNS}  # noqa: C420 - typed by its keys else
 
 
 class Templates(BlockTemplates):
@@ -47,7 +48,8 @@ class Templates(BlockTemplates):
 class RenderExamples(ProcessingStage[DocumentBatch, DocumentBatch]):
     """Turns answered questions (schema ``CURATED``) into examples (schema ``EXAMPLE``), one for each variant.
 
-    A variant whose trace is missing is a reject with the reason ``no_trace``.
+    A variant whose trace is missing is a reject with the reason ``no_trace``. Its question was paid for once: a reject
+    carries the tokens only where no variant is left that does, and then the first one.
 
     Attributes:
         config: Which variants, by which templates.
@@ -76,8 +78,9 @@ class RenderExamples(ProcessingStage[DocumentBatch, DocumentBatch]):
         account = account_of(task)
         examples = []
         for record in to_records(task.to_pyarrow(), CURATED):
-            for variant in self.config.variants:
-                example = self.example(record, variant)
+            made = [(variant, self.example(record, variant)) for variant in self.config.variants]
+            lost = all(example is None for _, example in made)
+            for variant, example in made:
                 if example is None:
                     account.reject(
                         record,
@@ -86,7 +89,9 @@ class RenderExamples(ProcessingStage[DocumentBatch, DocumentBatch]):
                         detail=f"no trace for the variant {variant!r} agrees with the vote without citing labels",
                         key=f"{record['question_id']}-{variant}",
                         raw=record["question"],
+                        tokens=None if lost else _NONE_OF_ITS_OWN,
                     )
+                    lost = False
                 else:
                     examples.append(example)
         return DocumentBatch(

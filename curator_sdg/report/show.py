@@ -88,7 +88,7 @@ def records_text(found: Sequence[Mapping[str, Any]]) -> Group:
         ]
         for name in _LONG:
             if record.get(name):
-                parts += [Text(f"\n{name}", style="bold"), _body(record[name])]
+                parts += [Text(f"\n{name}", style="bold"), laid_out(record[name])]
         panels.append(Panel(Group(*parts)))
     return Group(*panels) if panels else Group("nothing to show")
 
@@ -104,7 +104,7 @@ def rejects_text(found: Sequence[Mapping[str, Any]]) -> Group:
         replies = _replies(row["raw"] or "")
         for number, reply in enumerate(replies, start=1):
             heading = f"\nreply {number} of {len(replies)}"
-            parts += [Text(heading, style="bold"), _body(_parsed(reply))]
+            parts += [Text(heading, style="bold"), laid_out(parsed(reply))]
         if row["raw"] and not replies:
             parts.append(Text(f"\n{row['raw']}"))
         panels.append(Panel(Group(*parts)))
@@ -151,18 +151,18 @@ def _short(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _body(value: Any) -> RenderableType:
+def laid_out(value: Any) -> RenderableType:
     """Return a value for printing: lists as bullets, records a line a key, all indented however it wraps."""
     if isinstance(value, list) and not _is_short(value):
         bullets = Table.grid(padding=(0, 1, 0, 0))
         for item in value:
-            bullets.add_row("-", _body(item))
+            bullets.add_row("-", laid_out(item))
         return bullets
     if isinstance(value, dict):
         lines: list[RenderableType] = []
         for key, item in value.items():
             if isinstance(item, dict) or (isinstance(item, list) and not _is_short(item)):
-                lines += [Text(f"{key}:"), Padding(_body(item), (0, 0, 0, 2))]
+                lines += [Text(f"{key}:"), Padding(laid_out(item), (0, 0, 0, 2))]
             elif item not in (None, []):
                 lines.append(Text(f"{key}: ") + _line(item))
         return Group(*lines)
@@ -180,11 +180,11 @@ def _line(value: Any) -> Text:
 
 def _replies(raw: str) -> list[str]:
     """Return the replies that a vote was counted from; none where ``raw`` is anything else than their list."""
-    value = _parsed(raw)
+    value = parsed(raw)
     return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else []
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
     """Return the JSON record or list in ``text``, or ``text`` itself."""
     try:
         value = json.loads(text)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curator_sdg.ledger import Ledger
+from curator_sdg.report.figures import money
 
 _NARROW, _MIDDLE, _WIDE = 80, 100, 120
 _NAMED = 5  # tasks that are listed by name
@@ -32,7 +33,7 @@ def ledger_table(ledger: Ledger, *, width: int = _NARROW) -> Table:
         table.add_row(step.step, *(f"{figure:,}" for figure in figures), reasons)
     notes = []
     if ledger.usage.get("replies"):
-        notes.append(_usage(ledger.usage))
+        notes.append(usage_text(ledger.usage))
     if ledger.failed_tasks:
         failed = list(ledger.failed_tasks)
         more = f" and {len(failed) - _NAMED:,} more (failed_tasks.json)" if len(failed) > _NAMED else ""
@@ -41,12 +42,41 @@ def ledger_table(ledger: Ledger, *, width: int = _NARROW) -> Table:
     return table
 
 
-def _usage(usage: Mapping[str, Any]) -> str:
-    """Return in one line what the teacher was asked, over all starts."""
+def usage_text(usage: Mapping[str, Any]) -> str:
+    """Return in two lines what the teacher was asked over all starts, and what came of it.
+
+    Args:
+        usage: As :func:`curator_sdg.costs.bill` returns it.
+    """
     text = f"{usage['replies']:,} replies"
-    if not usage["uncounted"]:
-        text += f", {usage['prompt_tokens']:,} prompt and {usage['completion_tokens']:,} completion tokens"
-    return text if usage["cost"] is None else f"{text}, bill {usage['cost']:,.2f}"
+    if usage["uncounted"]:
+        return f"{text}, {usage['uncounted']:,} of them without token counts: what was used is not known"
+    cached = f" ({usage['cached_tokens'] / usage['prompt_tokens']:.0%} cached)" if usage["cached_tokens"] else ""
+    text += f", {usage['prompt_tokens']:,} prompt{cached} and {usage['completion_tokens']:,} completion tokens"
+    parts = []
+    if usage["cost"] is not None:
+        parts.append(f"{money(usage['cost'])} in all")
+        if (each := usage["cost_per_accepted_question"]) is not None:
+            parts[-1] += f", {money(each)} an accepted question"
+        if (tokens := usage["cost_per_million_accepted_tokens"]) is not None:
+            parts[-1] += f", {money(tokens)} a million accepted tokens"
+    if usage["rejected"]:
+        parts.append(_rejects_text(usage))
+    return "\n".join([text, "; ".join(parts)]) if parts else text
+
+
+def _rejects_text(usage: Mapping[str, Any]) -> str:
+    """Return what rejects took, in all and by the step that rejected them."""
+    name = "completion_tokens" if usage["cost"] is None else "cost"
+    steps: dict[str, float] = {}
+    for row in usage["rejected"]:
+        if row[name] is None or row["uncounted"]:
+            return "what rejects took is not known"
+        steps[row["step"]] = steps.get(row["step"], 0) + row[name]
+    told = money if name == "cost" else "{:,}".format
+    by_step = ", ".join(f"{step} {told(taken)}" for step, taken in steps.items())
+    took = f"{told(sum(steps.values()))} ({by_step})"
+    return f"rejects cost {took}" if name == "cost" else f"completion tokens of rejects: {took}"
 
 
 def tasks_table(rows: Sequence[dict[str, Any]], *, width: int = _WIDE) -> Table:

@@ -1,6 +1,7 @@
 """The teacher: what is asked, who answers, and the journal of what was answered."""
 
 from curator_sdg.teacher.base import Completion, Failure, Message, Outcome, Refusal, Request, Teacher
+from curator_sdg.teacher.bill import Bill
 from curator_sdg.teacher.budget import Budget
 from curator_sdg.teacher.dispatch import Dispatcher
 from curator_sdg.teacher.journal import ShardJournal
@@ -11,6 +12,7 @@ from curator_sdg.teacher.shared import acquire, make_teacher, release
 from curator_sdg.teacher.usage import Usage, journal_usage
 
 __all__ = [
+    "Bill",
     "Budget",
     "Completion",
     "Dispatcher",

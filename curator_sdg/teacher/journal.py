@@ -55,8 +55,8 @@ class ShardJournal:
         self._known: dict[str, Reply] = {}
         for name in (shard, *ancestors(shard)):
             for path in segments(root / step / name):
-                for reply in read_whole(path):
-                    self._known.setdefault(reply.key, reply)
+                for entry in read_whole(path):
+                    self._known.setdefault(entry.reply.key, entry.reply)
 
     def __len__(self) -> int:
         return len(self._known)

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import pyarrow as pa
 
@@ -28,6 +28,14 @@ Reply = Completion | Refusal
 PLAIN = ".jsonl"
 SEALED = ".jsonl.zst"
 _MOVE_AWAY = "move it away; its replies are then asked for again"
+
+
+class Entry(NamedTuple):
+    """A line of the journal."""
+
+    reply: Reply
+    asked: str  # the model that was asked for; in lines of old the one that answered, empty where that is not known
+    time: float | None  # when it came, in seconds since 1970; null where the line does not tell
 
 
 def segments(folder: Path) -> list[Path]:
@@ -132,7 +140,12 @@ def _pack(source: IO[bytes], sealed: Path) -> None:
 
 
 def read_segment(path: Path) -> Iterator[Reply]:
-    """Yield the replies of one segment, plain or sealed, in the order they came.
+    """Yield the replies of one segment; see :func:`read_entries`."""
+    return (entry.reply for entry in read_entries(path))
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """Yield the lines of one segment, plain or sealed, in the order they came.
 
     A last line without its end is what a killed process or a full disk leaves in a plain segment, or what another
     attempt is writing just now; it is passed over.
@@ -162,12 +175,12 @@ def read_segment(path: Path) -> Iterator[Reply]:
         ) from error
 
 
-def read_whole(path: Path) -> list[Reply]:
-    """Return the replies of a segment that may be sealed meanwhile, which moves it under another name."""
+def read_whole(path: Path) -> list[Entry]:
+    """Return the lines of a segment that may be sealed meanwhile, which moves it under another name."""
     try:
-        return list(read_segment(path))
+        return list(read_entries(path))
     except FileNotFoundError:
-        return list(read_segment(_sealed(path)))
+        return list(read_entries(_sealed(path)))
 
 
 def _sealed(path: Path) -> Path:
@@ -192,6 +205,7 @@ def encode(reply: Reply, request: Request) -> bytes:
         "step": request.step,
         "sample": request.sample,
         "repair": request.repair,
+        "asked": request.model,  # an endpoint may call the model that answered otherwise
     }
     if request.retry:
         entry["retry"] = request.retry
@@ -216,8 +230,20 @@ def _contents(completion: Completion) -> dict[str, Any]:
     }
 
 
-def _decode(line: bytes) -> Reply:
+def _decode(line: bytes) -> Entry:
     entry: dict[str, Any] = json.loads(line)
+    reply = _reply(entry)
+    return Entry(reply, entry.get("asked") or entry.get("model") or "", _seconds(entry.get("time")))
+
+
+def _seconds(time: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
+def _reply(entry: dict[str, Any]) -> Reply:
     if "refused" in entry:
         return Refusal(entry["key"], entry["refused"], entry["detail"])
     if not all(isinstance(entry[name], str) for name in ("key", "text", "finish_reason")):

@@ -1,7 +1,8 @@
-"""One dispatcher for all stages of a process that ask the same teacher in the same run.
+"""One dispatcher for all stages of a process that ask the same teacher in the same run, and one bill for all of these.
 
 Curator calls a stage's ``setup`` in every worker, and Dask may hold several stages and threads in one process.
-Each acquires the dispatcher in ``setup`` and releases it in ``teardown``; the last one closes it.
+Each acquires the dispatcher in ``setup`` and releases it in ``teardown``; the last one closes it. Dispatchers for
+several teachers of one run share a bill, so that a budget is one for all.
 """
 
 from __future__ import annotations
@@ -15,20 +16,23 @@ from pathlib import Path
 from curator_sdg.config import TeacherSection
 from curator_sdg.epoch import Epoch
 from curator_sdg.teacher.base import Teacher
+from curator_sdg.teacher.bill import Bill
 from curator_sdg.teacher.budget import Budget
 from curator_sdg.teacher.dispatch import Dispatcher
 from curator_sdg.teacher.recorded import RecordedTeacher
 from curator_sdg.teacher.report import Status
-from curator_sdg.teacher.usage import Usage, journal_usage
+from curator_sdg.teacher.usage import add_up, journal_usage
 
-# The process belongs to the key: a forked child inherits the table, but not the thread.
-_Key = tuple[int, TeacherSection, Epoch | None, Budget | None]
+# A run as one process sees it, which belongs to it: a forked child inherits the tables, but not the threads.
+_Run = tuple[int, Path | None, Epoch | None, Budget | None]
+_Key = tuple[_Run, TeacherSection]
 
 
 @dataclass
 class _Lease:
     key: _Key
     dispatcher: Dispatcher
+    bill: Bill
     users: int = 0
 
 
@@ -44,6 +48,10 @@ def make_teacher(config: TeacherSection) -> Teacher:
             raise AssertionError("a recorded teacher without a recording")
         return RecordedTeacher(config.recording)
     # Only those that ask over the network pay for importing aiohttp.
+    if config.engine == "vllm":
+        from curator_sdg.teacher.vllm import VllmTeacher  # noqa: PLC0415
+
+        return VllmTeacher(config)
     from curator_sdg.teacher.endpoint import EndpointTeacher  # noqa: PLC0415
 
     return EndpointTeacher(config)
@@ -63,23 +71,24 @@ def acquire(
         config: The teacher.
         epoch: The start of the run; null outside of one.
         budget: What the run may use over all starts.
-        journal: The run's journal, from which it is counted what was used before, when the dispatcher is opened; what
-            other processes ask from then on is not seen. Null: nothing was.
+        journal: The run's journal, from which it is counted what was used before, when its first dispatcher here is
+            opened; what other processes ask from then on is not seen. Null: nothing was.
         report: See :class:`Dispatcher`; of all who share one, the first one's is called.
 
     Raises:
         StoreError: If the journal cannot be counted.
     """
-    key = (os.getpid(), config, epoch, budget)
+    run = (os.getpid(), journal, epoch, budget)
+    key = (run, config)
     with _lock:
         lease = _current.get(key)
         if lease is None or lease.dispatcher.stopped:  # a stopped one is of no use to a newcomer
-            spent = sum(journal_usage(journal).values(), Usage()) if journal is not None else None
-            dispatcher = Dispatcher(
-                make_teacher(config), config.max_in_flight, epoch, budget=budget, spent=spent, report=report
-            )
+            bill = next((other.bill for other in _held.values() if other.key[0] == run), None)
+            if bill is None:
+                bill = Bill(budget, None if journal is None else add_up(journal_usage(journal).values()))
+            dispatcher = Dispatcher(make_teacher(config), config, epoch, bill=bill, report=report)
             dispatcher.open()
-            lease = _current[key] = _held[id(dispatcher)] = _Lease(key, dispatcher)
+            lease = _current[key] = _held[id(dispatcher)] = _Lease(key, dispatcher, bill)
         lease.users += 1
         return lease.dispatcher
 

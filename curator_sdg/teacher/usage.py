@@ -1,8 +1,8 @@
 """What a run has asked of its teacher, and what that costs: counted from the journal, over all starts.
 
-Every line of the journal was paid for, also where a key is there twice. So that not every start reads all replies,
-the figures of a shard's sealed segments, which never change, stand in ``usage.json`` beside them. It is a cache: what
-it lacks is counted from the segments.
+Every line of the journal was paid for, also where a key is there twice. Figures are kept by model, as prices are. So
+that not every start reads all replies, the figures of a shard's sealed segments, which never change, stand in
+``usage.json`` beside them. It is a cache: what it lacks is counted from the segments.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -95,42 +97,82 @@ class Usage:
         return Usage(replies, self.refusals, prompt, cached, completion, self.uncounted)
 
 
-def journal_usage(root: Path) -> dict[str, Usage]:
-    """Return by step what everything in the journal ``root`` has used.
+def total(used: Mapping[str, Usage]) -> Usage:
+    """Return the sum over models."""
+    return sum(used.values(), Usage())
+
+
+def add_up(parts: Iterable[Mapping[str, Usage]]) -> dict[str, Usage]:
+    """Return the sums by model."""
+    sums: defaultdict[str, Usage] = defaultdict(Usage)
+    for part in parts:
+        for model, used in part.items():
+            sums[model] += used
+    return dict(sums)
+
+
+def cost_of(used: Mapping[str, Usage], prices: Mapping[str, Price | None]) -> float | None:
+    """Return what several models cost together; null as soon as one that has replied has no price or no counts.
+
+    Args:
+        used: By model.
+        prices: By model.
+    """
+    costs = [usage.cost(prices.get(model)) for model, usage in used.items() if usage.replies]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known, 0.0) if len(known) == len(costs) else None
+
+
+def journal_usage(root: Path) -> dict[str, dict[str, Usage]]:
+    """Return by step, and in it by model, what everything in the journal ``root`` has used.
 
     Raises:
         StoreError: If a segment that must be counted is damaged or cannot be read.
     """
     with ThreadPoolExecutor(_AT_ONCE) as threads:  # a run has 20,000 shards, and a network file system is slow
-        return {step.name: sum(threads.map(shard_usage, _folders(step)), Usage()) for step in _folders(root)}
+        return {step.name: add_up(threads.map(shard_usage, _folders(step))) for step in _folders(root)}
 
 
-def shard_usage(folder: Path) -> Usage:
-    """Return what the segments of one shard have used, and keep the figures of the sealed ones if that is possible.
+def shard_usage(folder: Path) -> dict[str, Usage]:
+    """Return what the segments of one shard have used, by model.
+
+    Raises:
+        StoreError: If a segment that must be counted is damaged or cannot be read.
+    """
+    return add_up(segment_usage(folder).values())
+
+
+def segment_usage(folder: Path) -> dict[str, dict[str, Usage]]:
+    """Return what each segment of a shard has used, by name and model; keep those of sealed ones if possible.
 
     Raises:
         StoreError: If a segment that must be counted is damaged or cannot be read.
     """
     paths = segments(folder)
     kept = _read(folder) if any(path.name.endswith(SEALED) for path in paths) else {}
-    counted = {path.name: kept.get(path.name) or _count(path) for path in paths}
-    sealed = {name: usage for name, usage in counted.items() if name.endswith(SEALED)}
+    counted = {path.name: kept[path.name] if path.name in kept else _count(path) for path in paths}
+    sealed = {name: used for name, used in counted.items() if name.endswith(SEALED)}
     if sealed != kept:
+        text = json.dumps({name: {m: asdict(u) for m, u in used.items()} for name, used in sealed.items()})
         # A run that may be read but not written is counted anew each time.
         with contextlib.suppress(StoreError):
-            publish_file(folder / FILE, json.dumps({name: asdict(usage) for name, usage in sealed.items()}) + "\n")
-    return sum(counted.values(), Usage())
+            publish_file(folder / FILE, text + "\n")
+    return counted
 
 
-def _count(path: Path) -> Usage:
-    return sum(map(Usage.of, read_whole(path)), Usage())
+def _count(path: Path) -> dict[str, Usage]:
+    return add_up({entry.asked: Usage.of(entry.reply)} for entry in read_whole(path))
 
 
-def _read(folder: Path) -> dict[str, Usage]:
+def _read(folder: Path) -> dict[str, dict[str, Usage]]:
     """Return what ``usage.json`` holds, without what makes no sense."""
     try:
         entries = json.loads((folder / FILE).read_bytes())
-        return {name: Usage(**entry) for name, entry in entries.items() if _sound(entry)}
+        return {
+            name: {model: Usage(**figures) for model, figures in used.items()}
+            for name, used in entries.items()
+            if isinstance(used, dict) and all(map(_sound, used.values()))
+        }
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 

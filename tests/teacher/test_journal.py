@@ -53,6 +53,7 @@ def test_a_reply_is_on_disk_when_append_returns(tmp_path: Path) -> None:
         "step": "generate",
         "sample": 0,
         "repair": 0,
+        "asked": "test-model",
         "text": "a text",
         "finish_reason": "stop",
         "reasoning": "a thought",

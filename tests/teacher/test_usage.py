@@ -12,14 +12,20 @@ from curator_sdg.config import Price
 from curator_sdg.errors import StoreError
 from curator_sdg.teacher import Completion, Refusal, ShardJournal, Usage, journal_usage
 from curator_sdg.teacher import usage as module
-from curator_sdg.teacher.segment import Reply
-from tests.teacher.requests import make_requests
+from curator_sdg.teacher.segment import Entry
+from curator_sdg.teacher.usage import add_up, cost_of, total
+from tests.teacher.requests import MODEL, make_request, make_requests
 
 ONE = Usage(replies=1, prompt_tokens=10, cached_tokens=4, completion_tokens=3)
 
 
 def reply(key: str) -> Completion:
-    return Completion(key, "a text", "stop", None, "test-model", 10, 4, 3)
+    return Completion(key, "a text", "stop", None, "the-server-calls-it-otherwise", 10, 4, 3)
+
+
+def of(**steps: Usage) -> dict[str, dict[str, Usage]]:
+    """Return usage by step, all of one model."""
+    return {step: {MODEL: used} for step, used in steps.items()}
 
 
 def times(n: int, usage: Usage = ONE) -> Usage:
@@ -35,7 +41,7 @@ def fill(root: Path, n: int, *, step: str = "generate", shard: str = "shard-0", 
 
 def kept(name: str, **changes: object) -> str:
     """Return what ``usage.json`` holds of a segment, with changes."""
-    return json.dumps({name: asdict(Usage()) | changes})
+    return json.dumps({name: {MODEL: asdict(Usage()) | changes}})
 
 
 def usage_file(root: Path) -> Path:
@@ -48,7 +54,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = module.read_whole
 
-    def noted(path: Path) -> list[Reply]:
+    def noted(path: Path) -> list[Entry]:
         names.append(path.name)
         return original(path)
 
@@ -61,7 +67,7 @@ def test_replies_are_summed_by_step_over_shards_and_attempts(tmp_path: Path) -> 
     fill(tmp_path, 3, epoch=2).close()  # under the same keys: they were paid for again
     fill(tmp_path, 2, shard="shard-1").seal()
     fill(tmp_path, 4, step="enrich").close()
-    assert journal_usage(tmp_path) == {"enrich": times(4), "generate": times(8)}
+    assert journal_usage(tmp_path) == of(enrich=times(4), generate=times(8))
     assert journal_usage(tmp_path / "gone") == {}
 
 
@@ -71,7 +77,7 @@ def test_refusals_and_replies_without_counts_are_told_apart(tmp_path: Path) -> N
         j.append(Refusal(first.key, 400, "too long"), first)
         j.append(Completion(second.key, "a text", "stop"), second)
         j.append(Completion(third.key, "a text", "stop", prompt_tokens=7), third)
-    assert journal_usage(tmp_path) == {"generate": Usage(2, 1, prompt_tokens=7, uncounted=2)}
+    assert journal_usage(tmp_path) == of(generate=Usage(2, 1, prompt_tokens=7, uncounted=2))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +98,40 @@ def test_a_cost_is_of_a_million_tokens_and_cached_ones_are_part_of_the_prompt(
     assert (used + Usage(replies=1, uncounted=1)).cost(price) is None
 
 
+def test_models_are_told_apart_by_what_was_asked_for(tmp_path: Path) -> None:
+    requests = [make_request(n, model=model) for n, model in enumerate(["large", "small", "large"])]
+    with ShardJournal(tmp_path, "generate", "shard-0", 1) as j:
+        for request in requests:
+            j.append(reply(request.key), request)
+        j.append(Refusal(requests[1].key, 400, "too long"), requests[1])
+    assert journal_usage(tmp_path) == {"generate": {"large": times(2), "small": ONE + Usage(refusals=1)}}
+
+
+def test_old_lines_count_for_the_model_that_answered(tmp_path: Path) -> None:
+    with ShardJournal(tmp_path, "generate", "shard-0", 1) as j:
+        for request in make_requests(2):
+            j.append(reply(request.key), request)
+    lines = [json.loads(line) for line in j.path.read_text().splitlines()]
+    for line in lines:
+        assert line.pop("asked") == MODEL
+    del lines[1]["model"]
+    j.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert journal_usage(tmp_path) == {"generate": {"the-server-calls-it-otherwise": ONE, "": ONE}}
+
+
+def test_a_cost_over_models_is_known_where_each_of_them_is() -> None:
+    million = Usage(1, 0, 1_000_000, 0, 0)
+    used = add_up([{"large": million, "small": million}, {"small": million}])
+    assert total(used) == Usage(3, 0, 3_000_000)
+    prices = {"large": Price(prompt=3, completion=0), "small": Price(prompt=0.5, completion=0)}
+    assert cost_of(used, prices) == 4.0
+    assert cost_of({**used, "none": Usage(refusals=1)}, prices) == 4.0, "refusals are free"
+    assert cost_of({**used, "other": Usage(1)}, prices) is None
+    assert cost_of({**used, "small": Usage(1, uncounted=1)}, prices) is None
+    assert cost_of(used, {**prices, "small": None}) is None
+    assert cost_of({}, {}) == 0.0
+
+
 def test_sealed_segments_are_not_read_again(tmp_path: Path, read: list[str]) -> None:
     fill(tmp_path, 3).seal()
     fill(tmp_path, 3, epoch=2).seal()
@@ -99,7 +139,7 @@ def test_sealed_segments_are_not_read_again(tmp_path: Path, read: list[str]) -> 
     plain = fill(tmp_path, 1, epoch=3)
     plain.close()
     read.clear()
-    assert journal_usage(tmp_path) == {"generate": times(8)}
+    assert journal_usage(tmp_path) == of(generate=times(8))
     assert read == [plain.path.name]
 
 
@@ -115,6 +155,7 @@ def test_sealed_segments_are_not_read_again(tmp_path: Path, read: list[str]) -> 
         "[" * 100_000,
         '{"NAME": 1}',
         '{"NAME": {"replies": 9}}',
+        json.dumps({"NAME": asdict(Usage(replies=9))}),  # as it was before models were told apart
         kept("NAME", replies="9"),
         kept("NAME", replies=True),
         kept("NAME", prompt_tokens=-9),
@@ -132,7 +173,7 @@ def test_figures_that_are_missing_damaged_or_outdated_are_counted_anew_once(
         usage_file(tmp_path).write_text(content.replace("NAME", name))
     read.clear()
     for _ in range(2):
-        assert journal_usage(tmp_path) == {"generate": times(3)}
+        assert journal_usage(tmp_path) == of(generate=times(3))
     assert read == [name]
 
 
@@ -140,23 +181,23 @@ def test_figures_that_cannot_be_kept_are_no_error(tmp_path: Path) -> None:
     fill(tmp_path, 3).seal()
     usage_file(tmp_path).unlink()
     usage_file(tmp_path).mkdir()
-    assert journal_usage(tmp_path) == {"generate": times(3)}
+    assert journal_usage(tmp_path) == of(generate=times(3))
     fill(tmp_path, 3, epoch=2).seal()
-    assert journal_usage(tmp_path) == {"generate": times(6)}
+    assert journal_usage(tmp_path) == of(generate=times(6))
 
 
 def test_what_was_moved_away_counts_no_more(tmp_path: Path) -> None:
     fill(tmp_path, 3).seal()
     fill(tmp_path, 2, epoch=2).seal()
     next(usage_file(tmp_path).parent.glob("000001-*")).unlink()
-    assert journal_usage(tmp_path) == {"generate": times(2)}
+    assert journal_usage(tmp_path) == of(generate=times(2))
 
 
 def test_an_abandoned_segment_is_counted_when_it_is_sealed(tmp_path: Path, read: list[str]) -> None:
     fill(tmp_path, 3).close()
     ShardJournal(tmp_path, "generate", "shard-0", 2).seal()
     read.clear()
-    assert journal_usage(tmp_path) == {"generate": times(3)}
+    assert journal_usage(tmp_path) == of(generate=times(3))
     assert read == []
 
 
