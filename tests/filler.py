@@ -41,6 +41,15 @@ class Draw:
         return text[0].upper() + text[1:] + "."
 
 
+def wanted_schema(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the JSON schema that a request asks for: by response_format, or by vLLM's structured_outputs."""
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        schema: dict[str, Any] = wanted["json_schema"]["schema"]
+        return schema
+    return (body.get("structured_outputs") or {}).get("json")
+
+
 def fill(schema: dict[str, Any], draw: Draw, root: dict[str, Any] | None = None) -> Any:
     """Return a value that ``schema`` admits; the same for the same ``draw``."""
     root = schema if root is None else root

@@ -9,19 +9,17 @@ import json
 import re
 from typing import Any
 
-from tests.filler import Draw, fill
+from tests.filler import Draw, fill, wanted_schema
 
 _OPTIONS = re.compile(r"^- (.+)$", re.MULTILINE)
 
 
 def project_reply(body: dict[str, Any], draw: Draw) -> str | None:
     """Reply to a request of ``generate`` or ``enrich``; null leaves it to the schema filler."""
-    wanted = body.get("response_format") or {}
-    if wanted.get("type") != "json_schema":
+    if (schema := wanted_schema(body)) is None:
         return None
-    schema = wanted["json_schema"]["schema"]
     reply = fill(schema, draw)
-    system, user = (message["content"] for message in body["messages"])
+    system, user = (message["content"] for message in body["messages"][:2])  # correction turns may follow
     for name in reply.keys() & {"knowledge", "reasoning", "context"}:
         reply[name] = " ".join(draw.at(name, i).sentence() for i in range(5))
     if "status" in schema["properties"]:
@@ -69,6 +67,6 @@ def _answer(reply: dict[str, Any], user: str, draw: Draw) -> None:
 
 def repeating_reply(body: dict[str, Any], draw: Draw) -> str | None:
     """Reply like ``project_reply``, but with one of ten contents to questions of a kind: many are the same."""
-    if "status" not in (body.get("response_format") or {})["json_schema"]["schema"]["properties"]:
+    if "status" not in (wanted_schema(body) or {}).get("properties", {}):
         draw = Draw("repeated", draw.index(10))
     return project_reply(body, draw)

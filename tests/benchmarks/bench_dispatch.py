@@ -3,6 +3,7 @@
 ``python -m tests.benchmarks.bench_dispatch`` asks a local server without latency, in a process of its own, so that
 this process's CPU time is the client's alone. The two take turns, and the median of the rounds counts. Ours is what
 a run does: four threads, each with an open shard, requests with their keys computed anew, every reply journalled.
+``python -m tests.benchmarks.peers`` puts other projects into the same table.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,25 +78,40 @@ def ours(config: TeacherSection, asked: list[Request]) -> float:
         return time.process_time() - start
 
 
+def measure(
+    contenders: Mapping[str, Callable[[TeacherSection, list[Request]], float]],
+    config: TeacherSection,
+    n: int,
+    rounds: int,
+) -> dict[str, list[float]]:
+    """Let the contenders take turns; return the CPU seconds per 1,000 requests of each round after one to warm up."""
+    figures: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
+        for name, contender in contenders.items():
+            seconds = contender(config, requests(n)) * 1000 / n
+            print(f"{name:>20}: {seconds:.3f} CPU s / 1,000" + ("" if turn else " (warming up)"), flush=True)
+            if turn:
+                figures[name].append(seconds)
+    return figures
+
+
+def table(figures: dict[str, list[float]]) -> None:
+    """Print the medians."""
+    print(f"\n{'CPU s per 1,000 requests':>24}  median  least   most")
+    for name, seconds in figures.items():
+        print(f"{name:>24}  {statistics.median(seconds):6.3f} {min(seconds):6.3f} {max(seconds):6.3f}")
+
+
 def main() -> None:
     """Run both in turns and print a table."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_dispatch", description=__doc__)
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-in-flight", type=int, default=64)
     options = parser.parse_args()
-    with running_endpoint() as endpoint:
+    with running_endpoint(lean=True) as endpoint:
         config = TeacherSection(model="test-model", base_urls=(endpoint.url,), max_in_flight=options.max_in_flight)
-        figures: dict[Callable[[TeacherSection, list[Request]], float], list[float]] = {bare: [], ours: []}
-        for _ in range(options.rounds + 1):
-            for contender, seconds in figures.items():
-                started = time.perf_counter()
-                seconds.append(contender(config, requests(options.requests)) * 1000 / options.requests)
-                rate = options.requests / (time.perf_counter() - started)
-                print(f"{contender.__name__:>5}: {seconds[-1]:.3f} CPU s / 1,000, {rate:,.0f} a second")
-    for contender, seconds in figures.items():
-        median = statistics.median(seconds[1:])  # the first round warms up
-        print(f"{contender.__name__}: median {median:.3f}, {min(seconds[1:]):.3f} to {max(seconds[1:]):.3f}")
+        table(measure({"bare aiohttp": bare, "ours": ours}, config, options.requests, options.rounds))
 
 
 if __name__ == "__main__":
