@@ -1,4 +1,4 @@
-"""Jinja templates of two blocks each: ours, some of them perhaps replaced by the user's own."""
+"""Jinja templates of the same blocks each: ours, some of them perhaps replaced by the user's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FAULTS = (jinja2.TemplateError, TypeError, ValueError, AttributeError, LookupEr
 
 
 class BlockTemplates:
-    """A folder of templates, every one of them with the same two blocks; names that begin with ``_`` are parts.
+    """A folder of templates, every one of them with the same blocks; names that begin with ``_`` are parts.
 
     Args:
         where: The configuration's key, for errors: ``generate.prompts``.
@@ -28,7 +28,7 @@ class BlockTemplates:
         ConfigError: If ``override`` is missing, holds a file that replaces none, or one that is no such template.
     """
 
-    def __init__(self, where: str, shipped: Path, blocks: tuple[str, str], override: Path | None = None) -> None:
+    def __init__(self, where: str, shipped: Path, blocks: tuple[str, ...], override: Path | None = None) -> None:
         self._state = (where, shipped, blocks, override)
         self._where, self._blocks = where, blocks
         self._names = sorted(path.name for path in shipped.glob("*.j2"))
@@ -63,8 +63,8 @@ class BlockTemplates:
                 f"{self._where}: {name} has no block {missing[0]!r}; it needs {' and '.join(self._blocks)}"
             )
 
-    def render(self, name: str, **variables: Any) -> tuple[str, str]:
-        """Return the two blocks of a template, tidied.
+    def render(self, name: str, **variables: Any) -> tuple[str, ...]:
+        """Return the blocks of a template, tidied.
 
         Raises:
             ConfigError: If it cannot be rendered; naming the file and what is wrong.
@@ -72,10 +72,9 @@ class BlockTemplates:
         try:
             template = self._environment.get_template(f"{name}.j2")
             context = template.new_context(variables)
-            first, second = (tidy("".join(template.blocks[block](context))) for block in self._blocks)
+            return tuple(tidy("".join(template.blocks[block](context))) for block in self._blocks)
         except _FAULTS as error:
             raise ConfigError(f"{self._where}: {name}.j2: {type(error).__name__}: {error}") from None
-        return first, second
 
     @cached_property
     def hash(self) -> str:

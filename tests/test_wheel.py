@@ -17,6 +17,7 @@ def test_the_wheel_holds_catalogue_prompts_and_templates(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert "curator_sdg/_data/catalog/arc.yaml" in names
     assert "curator_sdg/generation/prompts/generate/selection.j2" in names
+    assert "curator_sdg/generation/prompts/generate/angles.yaml" in names
     assert "curator_sdg/packaging/templates/answer.j2" in names
     assert "curator_sdg/py.typed" in names
     assert not [name for name in names if name.startswith(("tests", "configs", "examples", "pipelines"))]

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from curator_sdg.config.base import Section
+from curator_sdg.config.base import Obligation, Section
 from curator_sdg.config.seeds import SeedsSection
 from curator_sdg.config.steps import CurateSection, EnrichSection, GenerateSection, PackageSection
 from curator_sdg.config.teacher import Price, TeacherSection
@@ -68,18 +68,27 @@ class Config(Section):
     package: PackageSection = PackageSection()
     cluster: ClusterSection = Field(default_factory=ClusterSection)
 
+    def key_of(self, step: Asking) -> str:
+        """Return the key of the teacher that a step asks: ``teacher``, or ``teachers.NAME``."""
+        name = self.generate.teacher if step == "generate" else self.enrich.teacher
+        return "teacher" if name is None else f"teachers.{name}"
+
     def teacher_of(self, step: Asking) -> TeacherSection:
         """Return the teacher that a step asks."""
-        name = self.generate.teacher if step == "generate" else self.enrich.teacher
-        return self.teacher if name is None else self.teachers[name]
+        return self.asked[self.key_of(step)]
 
     @property
     def asked(self) -> dict[str, TeacherSection]:
-        """The teachers that the steps ask, each once, by the key of the configuration that describes it."""
-        names = dict.fromkeys((self.generate.teacher, self.enrich.teacher))
+        """The teachers that the steps ask, each once, by key."""
+        keys = dict.fromkeys((self.key_of("generate"), self.key_of("enrich")))
         return {
-            f"teachers.{name}" if name else "teacher": self.teachers[name] if name else self.teacher for name in names
+            key: self.teacher if key == "teacher" else self.teachers[key.removeprefix("teachers.")] for key in keys
         }
+
+    @property
+    def obligations(self) -> tuple[Obligation, ...]:
+        """What the terms of all teachers that are asked want of their output."""
+        return tuple(sorted({obligation for teacher in self.asked.values() for obligation in teacher.obligations}))
 
     @property
     def prices(self) -> dict[str, Price | None]:
@@ -100,6 +109,18 @@ class Config(Section):
                 raise ValueError(
                     f"two teachers with the model {teacher.model!r} have different prices; a model has one"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _gpus_are_disjoint(self) -> Config:
+        taken: dict[int, str] = {}
+        ours = {key: teacher.vllm.gpus for key, teacher in self.asked.items() if teacher.engine == "vllm"}
+        for key, gpus in ours.items():
+            if len(ours) > 1 and gpus is None:
+                raise ValueError(f"{key}.vllm.gpus: of several teachers with engine: vllm, each needs GPUs of its own")
+            for gpu in gpus or ():
+                if (other := taken.setdefault(gpu, key)) != key:
+                    raise ValueError(f"{key}.vllm.gpus: GPU {gpu} is one of {other}.vllm.gpus, too")
         return self
 
     @model_validator(mode="after")

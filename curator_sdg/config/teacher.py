@@ -109,8 +109,8 @@ class TeacherSection(Section):
 class Sampling(Section):
     """How the teacher samples, as OpenAI-compatible endpoints name it."""
 
-    temperature: float = Field(0.7, ge=0)
-    top_p: float = Field(0.95, gt=0, le=1)
+    temperature: float | None = Field(0.7, ge=0, description="Null leaves it to the endpoint, and so does top_p's.")
+    top_p: float | None = Field(0.95, gt=0, le=1)
     max_tokens: int = Field(2048, ge=1, description="Of the reply, a reasoning model's thinking included.")
     stop: tuple[str, ...] = Field((), description="Texts before which the reply ends.")
     seed: int | None = Field(
@@ -123,7 +123,9 @@ class Sampling(Section):
         None, ge=0, description="How many tokens it may think for; vLLM's thinking_token_budget."
     )
     extra: dict[str, Any] = Field(
-        {}, description="Further fields of the request's body: top_k, min_p, chat_template_kwargs, ..."
+        {},
+        description="Further fields of the request's body: top_k, min_p, chat_template_kwargs, ...; with "
+        "max_completion_tokens there, max_tokens is not sent.",
     )
 
     @field_validator("extra")
@@ -139,6 +141,8 @@ class Sampling(Section):
     def body(self) -> dict[str, Any]:
         """Return the fields of a request's body, but for the sample's own seed; what is not set is left out."""
         fields = self.model_dump(exclude={"seed", "extra", "reasoning_tokens"}, exclude_none=True)
+        if "max_completion_tokens" in self.extra:
+            del fields["max_tokens"]
         if not self.stop:
             del fields["stop"]
         if self.reasoning_tokens is not None:

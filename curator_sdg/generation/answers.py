@@ -7,16 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from curator_sdg.config import EnrichSection
+from curator_sdg.config import EnrichSection, Sampling
 from curator_sdg.generation.asking import AskTeacher, token_counts
 from curator_sdg.generation.parsing import parse_reply
 from curator_sdg.generation.prompts import Prompts, enrichment_messages, prompt_choice
+from curator_sdg.generation.repair import Asked
 from curator_sdg.generation.replies import answer_schema
 from curator_sdg.generation.traces import best_traces, shown_order
 from curator_sdg.generation.voting import Ballot, Tally, Vote, tally
 from curator_sdg.ledger import Account
 from curator_sdg.records import ANSWER, QUESTION, Record, Style
-from curator_sdg.teacher.base import Completion, Failure, Outcome, Refusal, Request
+from curator_sdg.teacher.base import Completion, Failure, Refusal, Request
 from curator_sdg.verifiers import VERIFIERS, bare_code, match_option, usable
 
 
@@ -42,6 +43,16 @@ class EnrichAnswers(AskTeacher):
         self.prompts = Prompts("enrich", self.config.prompts)
 
     @property
+    def sampling(self) -> Sampling:
+        """How answers are sampled."""
+        return self.config.sampling
+
+    @property
+    def repair_attempts(self) -> int:
+        """Correction turns a sample."""
+        return self.config.repair_attempts
+
+    @property
     def required(self) -> Iterable[str]:
         """Columns that the prompts are made from."""
         return ("question_id", "framing", "language", "question", "answer_format")
@@ -64,34 +75,37 @@ class EnrichAnswers(AskTeacher):
                 record["question_id"],
                 sample,
                 enrichment_messages(self.prompts, choice, record, style, options),
-                self.config.sampling,
                 _schema(record, style),
             )
 
-    def settle(self, record: Record, outcomes: Sequence[Outcome], account: Account) -> Iterable[Record]:
+    def settle(self, record: Record, answers: Sequence[Asked], account: Account) -> Iterable[Record]:
         """Return the question with its answer, where the votes agree on one."""
-        if not outcomes:
+        if not answers:
             return
+        outcomes = [answer.outcome for answer in answers]
         if failed := [outcome for outcome in outcomes if isinstance(outcome, Failure)]:
             detail = f"{len(failed)} of {len(outcomes)} samples failed; first: {failed[0].detail}"
             account.postpone(record, stage=self.name, reason=failed[0].reason, detail=detail)
             return
+        tokens = token_counts(turn for answer in answers for turn in answer.turns)
+        spent = {"enrich_tokens": tokens}
         settled = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
-        replies = [self._read(record, sample, outcome) for sample, outcome in enumerate(settled)]
+        replies = [self.read(record, sample, outcome) for sample, outcome in enumerate(settled)]
         votes = [vote for vote, _ in replies]
         verifier = VERIFIERS[record["answer_format"]]
         result = tally(votes, verifier.equal, self.config.min_share)
         winner = result.winner
         if winner is None:
             detail = _describe(result, votes)
-            account.reject(record, stage=self.name, reason=result.reason or "", detail=detail, raw=_raw(settled))
+            what = {"reason": result.reason or "", "detail": detail, "raw": _raw(settled)}
+            account.reject(record, stage=self.name, tokens=spent, **what)
             return
         agrees = verifier.equal(winner.answer, _proposed(record))
         if self.config.require_agreement and not agrees:
             detail = f"the generator proposed {record['proposed_answer']!r}; {_describe(result, votes)}"
-            account.reject(record, stage=self.name, reason="disagrees", detail=detail, raw=_raw(settled))
+            what = {"reason": "disagrees", "detail": detail, "raw": _raw(settled)}
+            account.reject(record, stage=self.name, tokens=spent, **what)
             return
-        completions = [outcome for outcome in settled if isinstance(outcome, Completion)]
         yield {
             **record,
             "answer": winner.answer,
@@ -105,10 +119,10 @@ class EnrichAnswers(AskTeacher):
             "verdict": "majority",
             "traces": self._traces(record, winner, [content for _, content in replies]),
             "solver": self.teacher.model,
-            "enrich_tokens": token_counts(completions),
+            "enrich_tokens": tokens,
         }
 
-    def _read(self, record: Record, sample: int, outcome: Completion | Refusal) -> tuple[Vote, dict[str, Any] | None]:
+    def read(self, record: Record, sample: int, outcome: Completion | Refusal) -> tuple[Vote, dict[str, Any] | None]:
         """Return one sample's vote, and its content where it could be read."""
         if isinstance(outcome, Refusal):
             return Vote(sample, "refused"), None

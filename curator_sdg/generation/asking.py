@@ -18,7 +18,8 @@ from nemo_curator.tasks import DocumentBatch
 from curator_sdg.backend.worker import announcer
 from curator_sdg.config import Sampling, TeacherSection
 from curator_sdg.epoch import Epoch
-from curator_sdg.identity import stable_hash
+from curator_sdg.generation.repair import Asked, Corrections, ask_with_repairs
+from curator_sdg.identity import seeded_index, stable_hash
 from curator_sdg.ledger import Account, account_of
 from curator_sdg.records import Record, to_records, to_table
 from curator_sdg.retries import Retries
@@ -45,6 +46,7 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
         epoch: The start of the run that this stage belongs to; null outside of a run.
         budget: When to ask no more; null asks on.
         retries: Folder that names the rows whose last reply is set aside; null where there is none.
+        place: The Dask resource of the workers that ask this teacher; of several, each has its own.
     """
 
     teacher: TeacherSection
@@ -53,14 +55,20 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
     epoch: Epoch | None = None
     budget: Budget | None = None
     retries: Path | None = None
+    place: str = "TEACHER"
     _retried: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+    _corrections: Corrections = field(default_factory=Corrections, init=False, repr=False)
 
-    dask_resources: ClassVar[dict[str, float]] = {"TEACHER": 1}
     # It waits for a network: on Ray a whole core for each would leave none for the stages beside it.
     resources = Resources(cpus=0.1)
     step: ClassVar[str]
     record_schema: ClassVar[pa.Schema]
     result_schema: ClassVar[pa.Schema]
+
+    @property
+    def dask_resources(self) -> dict[str, float]:
+        """What a running call takes of its worker on the Dask backend."""
+        return {self.place: 1}
 
     def inputs(self) -> tuple[list[str], list[str]]:
         """Return what a batch must have."""
@@ -72,13 +80,13 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
 
     def setup(self, worker_metadata: WorkerMetadata | None = None) -> None:  # noqa: ARG002
         """Join this process's dispatcher for the teacher, or start it."""
-        announce, price = announcer(TOPIC), self.teacher.price
+        announce, place = announcer(TOPIC), self.place
 
         def report(progress: Status) -> None:
             if announce is not None:
-                figures = {**progress._asdict(), "cost": progress.spent.cost(price)}
+                figures = progress._asdict()
                 del figures["spent"]
-                announce(figures)
+                announce({**figures, "teacher": place})
 
         self._dispatcher = acquire(
             self.teacher, self.epoch, budget=self.budget, journal=self.journal, report=report if announce else None
@@ -101,10 +109,10 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
         self._retried = Retries(self.retries).of(self.step, account.shard) if self.retries else {}
         sound = self._sound(records, account)
         asked = [(record, self._short(record, list(self.requests(record, account)), account)) for record in sound]
-        outcomes = iter(self._complete([r for _, requests in asked for r in requests], records, account))
+        answers = iter(self._complete([r for _, requests in asked for r in requests], records, account))
         results: list[Record] = []
         for record, requests in asked:
-            results.extend(self.settle(record, [next(outcomes) for _ in requests], account))
+            results.extend(self.settle(record, [next(answers) for _ in requests], account))
         if account.pending and not account.shard:  # in a run the ledger says so
             logger.warning(
                 f"{self.name}: {len(account.pending)} of {len(records)} records could not be asked about "
@@ -136,7 +144,7 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
         limit = self.teacher.context_tokens
         if limit is None or not requests:
             return requests
-        reply = requests[0].sampling["max_tokens"]
+        reply = self.sampling.max_tokens
         prompt = max(estimate_messages(request.messages) for request in requests)
         if prompt + reply <= limit:
             return requests
@@ -145,26 +153,34 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
             account.reject(record, stage=self.name, reason="too_long", detail=detail, key=key)
         return []
 
-    def _complete(self, requests: Sequence[Request], records: Sequence[Record], account: Account) -> Sequence[Outcome]:
+    def _complete(self, requests: Sequence[Request], records: Sequence[Record], account: Account) -> list[Asked]:
         if self.journal is None:
-            return self._dispatcher.complete(requests, None)
+            return self._ask(requests, None)
         # Outside of a run a batch has no shard; its content then names its part of the journal.
         shard = account.shard or stable_hash([record[self.record_schema.names[0]] for record in records])
         number = self.epoch.number if self.epoch else 0
         with ShardJournal(self.journal, self.step, shard, number) as journal:
-            outcomes = self._dispatcher.complete(requests, journal)
+            answers = self._ask(requests, journal)
             journal.seal()
-            return outcomes
+            return answers
+
+    def _ask(self, requests: Sequence[Request], journal: ShardJournal | None) -> list[Asked]:
+        def ask(turn: Sequence[Request]) -> Sequence[Outcome]:
+            return self._dispatcher.complete(turn, journal)
+
+        return ask_with_repairs(ask, requests, self.repair_attempts, self._corrections)
 
     def request(
         self,
         record_id: str,
         sample: int,
         messages: tuple[Message, ...],
-        sampling: Sampling,
         schema: dict[str, Any],
     ) -> Request:
         """Return one request of this step to its teacher."""
+        sampling = self.sampling.body()
+        if self.sampling.seed is not None:  # one for all would make identical requests give identical replies
+            sampling["seed"] = seeded_index(2**31, self.sampling.seed, self.step, record_id, sample)
         return Request(
             record_id=record_id,
             step=self.step,
@@ -172,7 +188,7 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
             messages=messages,
             model=self.teacher.model,
             revision=self.teacher.revision,
-            sampling=sampling.model_dump(),
+            sampling=sampling,
             schema=schema,
             structured=self.teacher.structured,
             retry=self._retried.get(self.slot(record_id, sample), 0),
@@ -189,6 +205,16 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
 
     @property
     @abstractmethod
+    def sampling(self) -> Sampling:
+        """How this step samples."""
+
+    @property
+    @abstractmethod
+    def repair_attempts(self) -> int:
+        """Turns in which a reply that does not validate may be put right."""
+
+    @property
+    @abstractmethod
     def required(self) -> Iterable[str]:
         """Columns without which a record cannot be asked about."""
 
@@ -197,7 +223,7 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
         """Return the requests for one record; none, with a reject in the account, where it cannot be asked."""
 
     @abstractmethod
-    def settle(self, record: Record, outcomes: Sequence[Outcome], account: Account) -> Iterable[Record]:
+    def settle(self, record: Record, answers: Sequence[Asked], account: Account) -> Iterable[Record]:
         """Return what came of one record; every request of it is a result, a reject or pending."""
 
 

@@ -1,17 +1,22 @@
 """Prompts are Jinja files, chosen by one table.
 
 A template has two blocks, ``system`` and ``user``. What all items of a kind share stands in ``system`` and comes
-first, so that an endpoint's prefix cache serves it; what changes from item to item stands in ``user``.
+first, so that an endpoint's prefix cache serves it; what changes from item to item stands in ``user``, and what
+changes among the items after one seed at its end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import langcodes
 
+from curator_sdg.generation import angles
+from curator_sdg.generation.angles import Angles
+from curator_sdg.identity import stable_hash
 from curator_sdg.records import QUESTION, SEED, AnswerFormat, Framing, Record, Style
 from curator_sdg.teacher.base import Message
 from curator_sdg.templates import BlockTemplates
@@ -32,7 +37,7 @@ class PromptChoice(NamedTuple):
 _SELECTION = PromptChoice("selection", "selection", ("question", "options", "answer"))
 _COMPLETION = PromptChoice("completion", "selection", ("question", "options", "answer"))
 _CLASSIFICATION = PromptChoice("classification", "classification", ("question", "answer"))
-_NUMBER = PromptChoice("short_answer", "short_answer", ("question", "worked", "answer"))
+_WORKED = PromptChoice("short_answer", "short_answer", ("question", "worked", "answer"))
 _SHORT = PromptChoice("short_answer", "short_answer", ("question", "answer"))
 _FREE = PromptChoice("free_form", "free_form", ("question", "answer"))
 _CODE = PromptChoice("code", "code", ("question", "answer", "tests"))
@@ -42,12 +47,12 @@ _TABLE: dict[tuple[Framing, AnswerFormat], PromptChoice] = {
     ("completion", "option"): _COMPLETION,
     ("classification", "label"): _CLASSIFICATION,
     ("classification", "boolean"): _CLASSIFICATION,
-    ("short_answer", "number"): _NUMBER,
-    ("short_answer", "expression"): _SHORT,
+    ("short_answer", "number"): _WORKED,
+    ("short_answer", "expression"): _WORKED,
     ("short_answer", "span"): _SHORT,
     ("short_answer", "text"): _SHORT,
-    ("free_form", "number"): _NUMBER,
-    ("free_form", "expression"): _SHORT,
+    ("free_form", "number"): _WORKED,
+    ("free_form", "expression"): _WORKED,
     ("free_form", "text"): _FREE,
     ("code", "code"): _CODE,
 }
@@ -80,11 +85,11 @@ def language_name(tag: str) -> str:
 
 
 class Prompts(BlockTemplates):
-    """The templates of one step, some of them perhaps the user's own.
+    """The templates of one step and, where it has some, its angles, some of them perhaps the user's own.
 
     Args:
         step: ``generate`` or ``enrich``.
-        override: A folder whose files replace those of the same name (``selection.j2``).
+        override: A folder whose files replace those of the same name (``selection.j2``, ``angles.yaml``).
 
     Raises:
         ConfigError: If ``override`` is missing, or holds a file that is no template of the step.
@@ -92,6 +97,29 @@ class Prompts(BlockTemplates):
 
     def __init__(self, step: str, override: Path | None = None) -> None:
         super().__init__(f"{step}.prompts", _FOLDER / step, ("system", "user"), override)
+
+    @cached_property
+    def angles(self) -> Angles | None:
+        """What angles are drawn from, null for a step without.
+
+        Raises:
+            ConfigError: If a file of the user's cannot be read.
+        """
+        where, shipped, _, override = self._state
+        for folder in filter(None, (override, shipped)):
+            if (path := folder / angles.NAME).exists():
+                return Angles(path, where)
+        return None
+
+    @property
+    def hash(self) -> str:
+        """A digest of every template and angle as it is used, for the step's fingerprint."""
+        templates = super().hash
+        return templates if self.angles is None else stable_hash(templates, self.angles.digest)
+
+    def angle(self, record: Record, seed: int, sample: int) -> str:
+        """Return the angle that sample ``sample`` of a seed is to take, empty where there is none."""
+        return self.angles.angle(record, seed, sample) if self.angles else ""
 
     def messages(self, name: str, **variables: Any) -> tuple[Message, ...]:
         """Return the system and user message of template ``name``.
@@ -104,16 +132,18 @@ class Prompts(BlockTemplates):
 
 
 def generation_messages(
-    prompts: Prompts, choice: PromptChoice, seed: Record, target: str | None
+    prompts: Prompts, choice: PromptChoice, seed: Record, target: str | None, angle: str = ""
 ) -> tuple[Message, ...]:
     """Return the messages that ask for one new item after ``seed``.
 
-    ``target`` is the label that a classification item must have, null for other framings.
+    ``target`` is the label that a classification item must have, null for other framings; ``angle`` is where the new
+    item may come from, empty for none.
     """
     return prompts.messages(
         choice.generate,
         seed=seed,
         target=target,
+        angle=angle,
         has_context=bool(seed["context"]),
         depth=DEPTHS[seed["depth"]],
         language=language_name(seed["language"]),
@@ -152,7 +182,8 @@ def check_prompts(generate: Prompts, enrich: Prompts) -> None:
             "language": "en",
         }
         seed = {**dict.fromkeys(SEED.names, "text"), **common}
-        generation_messages(generate, choice, seed, "one" if framing == "classification" else None)
+        target = "one" if framing == "classification" else None
+        generation_messages(generate, choice, seed, target, generate.angle(seed, 0, 0))
         question = {**dict.fromkeys(QUESTION.names, "text"), **common}
         for style in ("knowledge", "reasoning"):
             enrichment_messages(enrich, choice, question, style, question["options"])

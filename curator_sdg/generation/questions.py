@@ -6,15 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from curator_sdg.config import GenerateSection
+from curator_sdg.config import GenerateSection, Sampling
 from curator_sdg.generation.asking import AskTeacher, token_counts
 from curator_sdg.generation.parsing import parse_reply
 from curator_sdg.generation.prompts import Prompts, generation_messages, prompt_choice
+from curator_sdg.generation.repair import Asked
 from curator_sdg.generation.replies import question_schema
 from curator_sdg.identity import question_identity, seeded_index, seeded_permutation, stable_hash
 from curator_sdg.ledger import Account, planned_name
 from curator_sdg.records import QUESTION, SEED, Record
-from curator_sdg.teacher.base import Completion, Failure, Outcome, Refusal, Request
+from curator_sdg.teacher.base import Failure, Refusal, Request
 from curator_sdg.verifiers import bare_code
 
 _CARRIED = (
@@ -47,6 +48,16 @@ class GenerateQuestions(AskTeacher):
         return self.config.questions_per_seed
 
     @property
+    def sampling(self) -> Sampling:
+        """How new questions are sampled."""
+        return self.config.sampling
+
+    @property
+    def repair_attempts(self) -> int:
+        """Correction turns a question."""
+        return self.config.repair_attempts
+
+    @property
     def required(self) -> Iterable[str]:
         """Columns that the prompts are made from."""
         return ("seed_id", "framing", "depth", "domain", "language", "question", "answer", "answer_format")
@@ -72,34 +83,37 @@ class GenerateQuestions(AskTeacher):
                 account.reject(record, stage=self.name, reason="no_prompt", detail=kind, key=key)
                 continue
             target = self.target_label(record, sample)
+            angle = self.prompts.angle(record, self.seed, sample)
             yield self.request(
                 record["seed_id"],
                 sample,
-                generation_messages(self.prompts, choice, record, target),
-                self.config.sampling,
+                generation_messages(self.prompts, choice, record, target, angle),
                 question_schema(choice.fields, record, target),
             )
 
-    def settle(self, record: Record, outcomes: Sequence[Outcome], account: Account) -> Iterable[Record]:
+    def settle(self, record: Record, answers: Sequence[Asked], account: Account) -> Iterable[Record]:
         """Return the new questions of a seed."""
         choice = prompt_choice(record)
-        for sample, outcome in enumerate(outcomes):
-            key = self.slot(record["seed_id"], sample)
+        for sample, (outcome, turns) in enumerate(answers):
+            key, tokens = self.slot(record["seed_id"], sample), token_counts(turns)
             if isinstance(outcome, Failure):
                 account.postpone(record, stage=self.name, reason=outcome.reason, detail=outcome.detail, key=key)
                 continue
+            spent = {"generate_tokens": tokens}
             if isinstance(outcome, Refusal):
-                account.reject(record, stage=self.name, reason="refused", detail=outcome.detail, key=key)
+                detail = outcome.detail
+                account.reject(record, stage=self.name, reason="refused", detail=detail, key=key, tokens=spent)
                 continue
             assert choice is not None  # without a choice there was no request
             target = self.target_label(record, sample)
             value, reason, detail = parse_reply(outcome, question_schema(choice.fields, record, target))
             if value is None:
-                account.reject(record, stage=self.name, reason=reason or "", detail=detail, raw=outcome.text, key=key)
+                what = {"reason": reason or "", "detail": detail, "raw": outcome.text}
+                account.reject(record, stage=self.name, key=key, tokens=spent, **what)
                 continue
-            yield self._question(record, sample, value, outcome)
+            yield self._question(record, sample, value, tokens)
 
-    def _question(self, seed: Record, sample: int, reply: dict[str, Any], completion: Completion) -> Record:
+    def _question(self, seed: Record, sample: int, reply: dict[str, Any], tokens: dict[str, int | None]) -> Record:
         content = {
             "question": reply["question"],
             "context": reply.get("context"),
@@ -122,6 +136,6 @@ class GenerateQuestions(AskTeacher):
             "proposed_answer": bare_code(reply["answer"]) if seed["answer_format"] == "code" else reply["answer"],
             "teacher": self.teacher.model,
             "prompt_hash": self.prompts.hash,
-            "generate_tokens": token_counts([completion]),
+            "generate_tokens": tokens,
             "flags": [],
         }

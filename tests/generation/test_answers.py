@@ -4,6 +4,7 @@ import pytest
 
 from curator_sdg.config import EnrichSection, TeacherSection
 from curator_sdg.generation.answers import EnrichAnswers
+from curator_sdg.generation.repair import Asked
 from curator_sdg.ledger import Account
 from curator_sdg.teacher.base import Completion
 from tests.records import question
@@ -19,7 +20,7 @@ def settle(record, answers, **config):
     replies = [{"reasoning": "Because.", **distractors, "status": "answered", "answer": a} for a in answers]
     outcomes = [Completion(str(i), json.dumps(reply), "stop") for i, reply in enumerate(replies)]
     account = Account(shard="s", planned=1)
-    accepted = list(stage.settle(record, outcomes, account))
+    accepted = list(stage.settle(record, [Asked(outcome, (outcome,)) for outcome in outcomes], account))
     return accepted[0] if accepted else account.rejects[0]
 
 

@@ -10,7 +10,7 @@ from nemo_curator.tasks import DocumentBatch
 from curator_sdg.config import EnrichSection, GenerateSection, TeacherSection
 from curator_sdg.generation.answers import EnrichAnswers
 from curator_sdg.generation.questions import GenerateQuestions
-from curator_sdg.ledger import account_of
+from curator_sdg.ledger import Account, account_of
 from curator_sdg.records import QUESTION, SEED, to_table
 from curator_sdg.teacher.tokens import estimate_tokens
 from tests.endpoint import running_endpoint
@@ -62,3 +62,34 @@ def test_a_question_too_long_for_its_votes_is_one_reject() -> None:
 )
 def test_tokens_are_estimated_from_characters(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
+
+
+def sampling_of(**sampling: Any) -> list[dict[str, Any]]:
+    teacher = TeacherSection(model="m", base_urls=("http://localhost/v1",))
+    config = EnrichSection.model_validate({"samples": 3, "sampling": sampling})
+    stage = EnrichAnswers(teacher=teacher, config=config)
+    return [request.sampling for request in stage.requests(question(), Account("s", planned=1))]
+
+
+def test_what_is_not_set_is_not_sent() -> None:
+    assert sampling_of(max_tokens=9) == [{"temperature": 0.7, "top_p": 0.95, "max_tokens": 9}] * 3
+    assert sampling_of(temperature=None, top_p=None) == [{"max_tokens": 2048}] * 3
+
+
+def test_every_sample_has_a_seed_of_its_own_that_depends_on_the_configured_one() -> None:
+    seeds, again, others = ([sampling["seed"] for sampling in sampling_of(seed=n)] for n in (1, 1, 2))
+    assert seeds == again
+    assert len({*seeds, *others}) == 6
+
+
+def test_reasoning_and_further_fields_reach_the_body() -> None:
+    extra = {"top_k": 20, "chat_template_kwargs": {"enable_thinking": True}, "max_completion_tokens": 50}
+    sampling = sampling_of(reasoning_effort="low", reasoning_tokens=300, stop=["\n\n"], extra=extra)[0]
+    assert sampling == {
+        "temperature": 0.7,
+        "top_p": 0.95,
+        "stop": ("\n\n",),
+        "reasoning_effort": "low",
+        "thinking_token_budget": 300,
+        **extra,
+    }
