@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -138,7 +139,165 @@ def validate(config: ConfigArgument, overrides: SetOption = None) -> None:
     check(settings, RunDir(settings.run.dir))
     for name, why in selection.left_out.items():
         typer.echo(f"left out: {name}: {why}")
-    typer.echo(f"{config}: valid; {len(selection.chosen)} tasks, teacher {settings.teacher.model}")
+    models = " and ".join(dict.fromkeys(teacher.model for teacher in settings.asked.values()))
+    typer.echo(f"{config}: valid; {len(selection.chosen)} tasks, teacher {models}")
+
+
+@app.command()
+def preview(
+    config: ConfigArgument,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many seeds.")] = 5,
+    task: Annotated[str | None, typer.Option(help="Only seeds of this lm-eval task.")] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a few seeds through every step, and print each prompt, reply and verdict side by side.
+
+    The run's directory is only read. Replies are kept beside it, in <run.dir>.preview: none is paid for twice, and
+    none is in the run's bill.
+
+    Exit status: 0 done; 1 an error; 3 some requests failed in transport, ask again.
+    """
+    from curator_sdg.config import load  # noqa: PLC0415
+
+    settings = load(config, overrides)
+    check_paths(settings, asks=False)
+    from curator_sdg.report import preview as report  # noqa: PLC0415
+    from curator_sdg.rundir import RunDir  # noqa: PLC0415
+    from curator_sdg.steps import check  # noqa: PLC0415
+
+    _quiet("ERROR")  # Curator warns of every batch without rows, which is normal here
+    check(settings, RunDir(settings.run.dir))
+    picked = report.pick_seeds(settings, n, task)
+    for line in picked.told:
+        _err.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+    with _err.status("") as status:
+        trials = report.try_out(settings, picked.seeds, preview_dir(settings) / "journal", status.update)
+    if as_json:
+        for trial in trials:
+            typer.echo(json.dumps(asdict(trial), ensure_ascii=False))
+    else:
+        systems, width = report.SystemPrompts(), _out.width if _out.is_terminal else 0
+        for number, trial in enumerate(trials, start=1):
+            _out.print(report.seed_text(trial, f"seed {number} of {len(trials)}", systems, width))
+    summary = report.summarise(trials, settings.prices)
+    (_err if as_json else _out).print(report.summary_text(summary))
+    if summary.pending:
+        raise typer.Exit(PENDING)
+
+
+def preview_dir(config: Config) -> Path:
+    """Return the folder that previews of a run keep their replies in."""
+    run = config.run.dir.absolute()
+    return run.with_name(f"{run.name}.preview")
+
+
+@app.command()
+def serve(
+    config: ConfigArgument,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which of `teachers`; `teacher` if none is named.")
+    ] = None,
+    register: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="A folder that all machines share, for the addresses; else teacher.endpoints_file."
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The name by which others reach this machine, if not its full name.")
+    ] = None,
+    logs: Annotated[Path | None, typer.Option(metavar="DIR", help="For the servers' output.")] = None,
+    overrides: SetOption = None,
+) -> None:
+    """Start a teacher's vLLM servers on this machine for runs on others, until Ctrl-C or SIGTERM."""
+    from curator_sdg.config import load  # noqa: PLC0415
+    from curator_sdg.teacher.serve import serve as keep  # noqa: PLC0415
+
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        keep(load(config, overrides), teacher=teacher, register=register, host=host, logs=logs, say=typer.echo)
+    except (KeyboardInterrupt, SystemExit):
+        typer.echo("ended")  # that is how it is meant to end
+
+
+@app.command()
+def plan(
+    config: ConfigArgument,
+    pilot: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Ask about the run's first N seeds now: `run --limit N`; the run goes on from it."
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Plan from this run instead of run.dir.")
+    ] = None,
+    run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Instead of run.dir.")] = None,
+    overrides: SetOption = None,
+    tokens_per_second: Annotated[
+        float | None, typer.Option(min=0.001, metavar="X", help="Completion tokens a second, of all GPUs together.")
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many GPUs write them.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a run will take: seeds, requests, tokens, accepted questions, time and price, by task and in all.
+
+    It goes by a pilot, or by what the run has done so far.
+
+    Exit status: 0 done; 1 an error; 3 rows of the pilot are pending; 130 interrupted; 143 terminated.
+    """
+    from curator_sdg.config import load  # noqa: PLC0415
+
+    if pilot is not None and source is not None:
+        raise SdgError("--pilot and --from: plan from a pilot of this run, or from another run")
+    extra = [f"run.dir={json.dumps(str(run_dir), ensure_ascii=False)}"] if run_dir else []
+    settings = load(config, [*(overrides or []), *extra])
+    check_paths(settings, asks=False)
+    from curator_sdg.planning.plan import Given, make_plan  # noqa: PLC0415
+    from curator_sdg.planning.trial import begun, seeds_to_pilot  # noqa: PLC0415
+    from curator_sdg.report.plan import plan_table, plan_text  # noqa: PLC0415
+    from curator_sdg.rundir import load_run  # noqa: PLC0415
+
+    _quiet()
+    pending = 0
+    if pilot is not None:
+        if (limit := seeds_to_pilot(settings, pilot)) is not None:
+            pending = _pilot(settings, limit)
+        else:
+            _err.print(f"the run has asked about {pilot:,} seeds and more already; nothing is asked", style="dim")
+    found = load_run(source) if source is not None else begun(settings)
+    planned = make_plan(settings, found, Given(tokens_per_second, gpus))
+    if as_json:
+        typer.echo(json.dumps(planned.to_json(), indent=2, ensure_ascii=False))
+    else:
+        _out.print(plan_table(planned, width=_out.width))
+        _out.print(plan_text(planned), highlight=False, markup=False, soft_wrap=True)
+    if pending:
+        raise typer.Exit(PENDING)
+
+
+def _pilot(config: Config, limit: int) -> int:
+    """Run a configuration for its first seeds, as `run --limit` does; returns how many rows are pending."""
+    from curator_sdg.progress import Progress  # noqa: PLC0415
+    from curator_sdg.workflow import Run  # noqa: PLC0415
+
+    limited = config.model_copy(update={"run": config.run.model_copy(update={"limit": limit})})
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with Run(limited, Progress(_err)) as start:
+            ledger = start.execute()
+    except KeyboardInterrupt:
+        _err.print("interrupted; run the same command to go on", style="yellow")
+        raise typer.Exit(INTERRUPTED) from None
+    except SystemExit:
+        _err.print("terminated; run the same command to go on", style="yellow")
+        raise
+    if start.stopped:
+        _err.print(start.stopped, style="yellow", highlight=False, soft_wrap=True)
+    if ledger.pending:
+        _err.print(f"{ledger.pending:,} rows of the pilot are pending", style="yellow", highlight=False)
+    return ledger.pending
 
 
 @app.command()
@@ -250,8 +409,14 @@ def show(
 
 
 @app.command()
-def ledger(run_dir: RunArgument, as_json: JsonOption = False) -> None:
-    """Account for every row of a run, from its shards.
+def ledger(
+    run_dir: RunArgument,
+    by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Seeds, tokens and cost by task, family, group or language.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Account for every row of a run, from its shards, and for what they cost.
 
     Exit status: 0 every row is settled; 1 an error, or the figures do not balance; 3 rows are pending.
     """
@@ -259,6 +424,9 @@ def ledger(run_dir: RunArgument, as_json: JsonOption = False) -> None:
     from curator_sdg.report.tables import ledger_table  # noqa: PLC0415
     from curator_sdg.rundir import load_run  # noqa: PLC0415
 
+    if by is not None:
+        _ledger_by(load_run(run_dir), by, as_json=as_json)
+        return
     accounts = compute_ledger(load_run(run_dir))
     if as_json:
         typer.echo(json.dumps(accounts.to_json(), indent=2))
@@ -269,6 +437,18 @@ def ledger(run_dir: RunArgument, as_json: JsonOption = False) -> None:
         raise typer.Exit(PENDING)
 
 
+def _ledger_by(config: Config, by: str, *, as_json: bool) -> None:
+    from curator_sdg.report.by import GROUPINGS, parts_of, parts_table  # noqa: PLC0415
+
+    if by not in GROUPINGS:
+        raise SdgError(f"--by {by}: no such column; there are {', '.join(GROUPINGS)}")
+    parts = parts_of(config, by)
+    if as_json:
+        typer.echo(json.dumps(parts, indent=2, ensure_ascii=False))
+    else:
+        _out.print(parts_table(parts, by, width=_out.width))
+
+
 def check_paths(config: Config, *, asks: bool = True) -> None:
     """Make sure that what the configuration points to outside itself is there, before anything is done.
 
@@ -277,15 +457,16 @@ def check_paths(config: Config, *, asks: bool = True) -> None:
     """
     from dask.utils import parse_bytes  # noqa: PLC0415
 
-    data, teacher, memory = config.seeds.data_root, config.teacher, config.cluster.memory_limit
+    data, memory = config.seeds.data_root, config.cluster.memory_limit
     if data is not None and not data.is_dir():
         raise ConfigError(f"seeds.data_root: {data.absolute()} is no folder")
-    if asks and teacher.engine == "recorded" and teacher.recording is not None and not teacher.recording.exists():
-        place = teacher.recording.absolute()
-        raise ConfigError(f"teacher.recording: {place} does not exist; name a journal file or a folder of them")
-    name = teacher.api_key_env
-    if asks and teacher.engine == "endpoint" and name is not None and not os.environ.get(name, "").strip():
-        raise ConfigError(f"teacher.api_key_env: the environment variable {name} is not set; export it")
+    for key, teacher in config.asked.items() if asks else ():
+        if teacher.engine == "recorded" and teacher.recording is not None and not teacher.recording.exists():
+            place = teacher.recording.absolute()
+            raise ConfigError(f"{key}.recording: {place} does not exist; name a journal file or a folder of them")
+        name = teacher.api_key_env
+        if teacher.engine == "endpoint" and name is not None and not os.environ.get(name, "").strip():
+            raise ConfigError(f"{key}.api_key_env: the environment variable {name} is not set; export it")
     try:
         usable = memory == "auto" or (bool(memory.strip()) and parse_bytes(memory) >= 0)
     except (ValueError, OverflowError):
@@ -298,12 +479,12 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:  # noqa: AR
     raise SystemExit(TERMINATED)
 
 
-def _quiet() -> None:
-    """Keep Curator's log lines off the screen; ``LOGURU_LEVEL=INFO`` brings them back."""
+def _quiet(level: str = "WARNING") -> None:
+    """Keep Curator's log lines below ``level`` off the screen; ``LOGURU_LEVEL=INFO`` brings them back."""
     from loguru import logger  # noqa: PLC0415
 
     logger.remove()
-    logger.add(sys.stderr, level=os.environ.get("LOGURU_LEVEL", "WARNING"))
+    logger.add(sys.stderr, level=os.environ.get("LOGURU_LEVEL", level))
 
 
 def main() -> None:

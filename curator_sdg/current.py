@@ -7,17 +7,18 @@ others are stale, whatever their figures say: made from another configuration, o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 import yaml
 
 from curator_sdg.config import Config
+from curator_sdg.costs import Tariff, bill, spent_of
 from curator_sdg.identity import stable_hash
 from curator_sdg.ledger import Ledger, StepAccount, step_account
+from curator_sdg.quota import Quota, Standing, first_rows, rows_by_task, rows_in_all
 from curator_sdg.retries import Retries
 from curator_sdg.rundir import INPUTS, STEPS, RunDir, fan_out, waves
 from curator_sdg.store import Shard, list_shards, read_json, shard_name
-from curator_sdg.teacher.usage import Usage, journal_usage
+from curator_sdg.teacher.usage import journal_usage
 
 
 class Current:
@@ -38,6 +39,7 @@ class Current:
         self._place: dict[str, int] = {}  # of each among them
         self._compared: list[str] = []  # by place: digest of all that a shard is deduplicated against, and of itself
         self._retries = Retries(run.retries)
+        self._first: dict[str, dict[str, dict[str, int]]] = {}  # by step and shard; see first()
 
     def found(self, step: str) -> dict[str, Shard]:
         """Return all published shards of a step by name, current or not, in order."""
@@ -94,8 +96,45 @@ class Current:
         contents = [shard.content for shard in inputs if shard is not None]
         if len(contents) < len(inputs):
             return None
-        retried = self._retries.digest(step, name)
-        return stable_hash(contents, retried) if retried else stable_hash(contents)
+        more = [*filter(None, [self._retries.digest(step, name)]), *filter(None, [self.first(step, name)])]
+        return stable_hash(contents, *more)
+
+    def first(self, step: str, name: str) -> dict[str, int]:
+        """Return the tasks of which a step takes only the first so many rows of a shard; see :mod:`.quota`."""
+        wanted = self._config.run.accepted_per_task
+        if wanted is None or step not in ("generate", "package"):
+            return {}
+        if step not in self._first:
+            names = list(self.shards("seeds"))
+            inputs = [self.get(INPUTS[step][0], name) for name in names]
+            rows = [rows_by_task(shard) if shard is not None else {} for shard in inputs]
+            allowed = self.quota(wanted).asked() if step == "generate" else wanted
+            self._first[step] = dict(zip(names, first_rows(rows, allowed), strict=True))
+        return self._first[step].get(name, {})
+
+    def quota(self, wanted: int) -> Quota:
+        """Return how far each task's seeds are asked about, for ``wanted`` questions of each."""
+        return Quota(self._run.quota, wanted, self._config.generate.questions_per_seed)
+
+    def asked(self, name: str) -> int:
+        """Return how many seeds of a shard are asked about."""
+        seeds = self._seeds()[name]
+        first = self.first("generate", name)
+        return seeds.counts.out - sum(rows_by_task(seeds)[task] - count for task, count in first.items())
+
+    def short(self) -> dict[str, dict[str, int]]:
+        """Return the tasks that have fewer accepted questions than the configuration wants of each."""
+        wanted = self._config.run.accepted_per_task
+        if wanted is None:
+            return {}
+        return {task: at._asdict() for task, at in self.standings().items() if at.accepted < wanted}
+
+    def standings(self) -> dict[str, Standing]:
+        """Return where each task is on the way to its number of accepted questions."""
+        seeds, accepted = (rows_in_all(self.shards(step).values()) for step in ("seeds", "curate"))
+        wanted = self._config.run.accepted_per_task
+        asked = self.quota(wanted).asked() if wanted is not None else seeds
+        return {task: Standing(n, min(n, asked.get(task, 0)), accepted[task]) for task, n in sorted(seeds.items())}
 
     def _compared_with(self, name: str) -> str | None:
         """Return a digest of all seeds and of the questions up to and with those of a shard.
@@ -143,8 +182,11 @@ class Current:
             self._place = {name: at for at, name in enumerate(self._names)}
 
     def _changed(self, step: str, name: str) -> None:
+        if step != "package":
+            self._first.pop("package", None)
         if step in ("collect", "seeds"):
             self._cut = self._collected = None
+            self._first.clear()
             self._names, self._place, self._compared = [], {}, []
         elif step == "generate":
             del self._compared[self._place.get(name, 0) :]
@@ -180,6 +222,10 @@ def compute_ledger(config: Config, until: str | None = None) -> Ledger:
             every = list(shards)  # the limit leaves the others out
         accounts.append(account)
         expected = account.counts.out
-    used = sum(journal_usage(run.journal).values(), Usage())
-    usage = {**asdict(used), "cost": used.cost(config.teacher.price)}
-    return Ledger(accounts, read_json(run.failed_tasks) or {}, usage)
+    spent = {
+        step: {name: spent_of(shard) for name, shard in current.shards(step).items()}
+        for step in STEPS[STEPS.index("generate") :]
+    }
+    usage = bill(journal_usage(run.journal), spent, Tariff.of(config))
+    short = current.short() if "curate" in [account.step for account in accounts] else {}
+    return Ledger(accounts, read_json(run.failed_tasks) or {}, usage, short)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 _WINDOW_S = 30.0  # what is shown as a rate is the mean over this long
 _MEMORY_S = 180.0  # the time left is reckoned from a mean that fades this slowly: calm, yet it follows the teacher
@@ -30,6 +30,11 @@ class Figures:
         cached_tokens: Tokens read that came from a prefix cache.
         completion_tokens: Tokens written.
         cost: The bill of the whole run so far, earlier starts included; null where a price is not known.
+        journalled: Requests that a journal answered, so that they were not sent.
+        waiting: Of those queued, how many were sent and are to be sent again.
+        limit: How many may be in flight now; 0 where that is not known.
+        endpoints: Servers that there are.
+        resting: Of these, how many give no replies and are left alone for a while.
     """
 
     queued: int = 0
@@ -42,6 +47,31 @@ class Figures:
     cached_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
+    journalled: int = 0
+    waiting: int = 0
+    limit: int = 0
+    endpoints: int = 0
+    resting: int = 0
+
+
+class Teachers:
+    """Adds up what several teachers report, as if they were one: they live in one process, and die with it."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, Figures] = {}
+
+    def add(self, name: str, figures: Figures) -> Figures:
+        """Take what one teacher reported, and return the figures of all together.
+
+        The cost is the run's whole bill already, whoever tells it.
+        """
+        before = self._latest.get(name)
+        if before is not None and _Totals.of(figures).fell(_Totals.of(before)):
+            self._latest.clear()  # a new process: what the others said was of the old one
+        self._latest[name] = figures
+        names = [field.name for field in fields(Figures) if field.name != "cost"]
+        totals = {name: sum(getattr(one, name) for one in self._latest.values()) for name in names}
+        return Figures(**totals, cost=figures.cost)
 
 
 @dataclass(frozen=True)
@@ -54,6 +84,10 @@ class Speed:
     in_flight: int = 0
     queued: int = 0
     failures: int = 0
+    limit: int = 0
+    waiting: int = 0
+    endpoints: int = 0
+    resting: int = 0
 
     @property
     def idle(self) -> bool:
@@ -142,6 +176,10 @@ class Pace:
             self._figures.in_flight,
             self._figures.queued,
             self._total.failures,
+            self._figures.limit,
+            self._figures.waiting,
+            self._figures.endpoints,
+            self._figures.resting,
         )
 
     def left_s(self, now: float) -> float | None:

@@ -265,8 +265,8 @@ def display(state: State, width: int) -> RenderableType:
 def teacher_text(speed: Speed, room: int) -> str:
     """Return the teacher's figures at the greatest length that fits into ``room`` columns."""
     requests, written = rate_text(speed.requests), rate_text(speed.completion_tokens)
-    flight, queued = f"{speed.in_flight:,} in flight", f"{speed.queued:,} queued"
-    failed = _some(speed.failures, "failures")
+    flight, queued = _in_flight(speed), f"{speed.queued:,} queued"
+    failed = _trouble(speed)
     plain = [f"{requests} requests/s", f"{written} tokens/s", flight, queued, *failed]
     read = f"{written} tokens/s (and {rate_text(speed.prompt_tokens)} prompt)"
     short = [f"{requests} req/s", f"{written} tok/s", flight, queued, *failed]
@@ -337,9 +337,9 @@ def plain_lines(state: State) -> list[str]:
         texts = [
             f"{rate_text(speed.requests)} requests/s",
             f"{rate_text(speed.completion_tokens)} tokens/s",
-            f"{speed.in_flight:,} in flight",
+            _in_flight(speed),
             f"{speed.queued:,} queued",
-            *_some(speed.failures, "failures"),
+            *_trouble(speed),
             *_bill(state.cost),
             *_left(state.left_s),
         ]
@@ -358,6 +358,16 @@ def step_line(step: StepState) -> str:
         *_some(counts.surplus, "surplus"),
     ]
     return f"{step.name}: {', '.join(texts)}"
+
+
+def _in_flight(speed: Speed) -> str:
+    limit = f" of {speed.limit:,}" if speed.limit else ""
+    return f"{speed.in_flight:,}{limit} in flight"
+
+
+def _trouble(speed: Speed) -> list[str]:
+    resting = [f"{speed.resting} of {speed.endpoints} endpoints resting"] if speed.resting else []
+    return [*_some(speed.waiting, "to be sent again"), *_some(speed.failures, "failures"), *resting]
 
 
 def _some(number: int, what: str) -> list[str]:

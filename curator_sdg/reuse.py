@@ -74,6 +74,8 @@ def take_over(old: RunDir, run: RunDir, current: Current) -> str:
     publish_file(run.path / _MARK, json.dumps({"from": str(old.path), "done": False}))
     if (cut := read_json(old.cut)) is not None:
         publish_file(run.cut, json.dumps(cut) + "\n")
+    if (quota := read_json(old.quota)) is not None:
+        publish_file(run.quota, json.dumps(quota, indent=2, ensure_ascii=False) + "\n")
     shards = 0
     for step in STEPS:
         for name, shard in list_shards(old.step(step)).items():

@@ -79,6 +79,16 @@ class RunDir:
         return self.path / "cut.json"
 
     @property
+    def servers(self) -> Path:
+        """Logs and addresses of the servers that the run starts."""
+        return self.path / "servers"
+
+    @property
+    def quota(self) -> Path:
+        """How many of each task's seeds are asked about, where so many questions of each are wanted."""
+        return self.path / "quota.json"
+
+    @property
     def retries(self) -> Path:
         """Rejects that are to be asked about again."""
         return self.path / "retries"
@@ -132,6 +142,12 @@ def load_run(run_dir: Path) -> Config:
         reason = str(error).replace(f"{path}: ", "").replace("\n", "; ")
         raise SdgError(f"{path}: is no configuration of a run of this project ({reason})") from None
     return config.model_copy(update={"run": config.run.model_copy(update={"dir": run_dir})})
+
+
+def run_document(run: RunDir) -> dict[str, Any]:
+    """Return a run's ``run.yaml`` with what a start adds to the configuration: fingerprints, versions."""
+    document: dict[str, Any] = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    return document
 
 
 def rejects(run_dir: Path, step: str | None = None, file: str = REJECTS) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,26 +20,32 @@ from curator_sdg.store import ROWS, publish_shard, read_rows
 
 # Where the reason stands when a task could not be loaded: such a task has no shard.
 SOURCE_ERROR = "source_error"
+_FIRST = "first"
 
 
-def shard_task(step: str, shards: Sequence[Path], upstream: str) -> FileGroupTask:
+def shard_task(
+    step: str, shards: Sequence[Path], upstream: str, first: Mapping[str, int] | None = None
+) -> FileGroupTask:
     """Return the task that stands for one shard of a step.
 
     Args:
         step: The step that reads it.
         shards: The folder of its rows, and perhaps that of the list of those to keep.
         upstream: Content hash of all of these.
+        first: Tasks of which only the first so many rows are wanted.
     """
     return FileGroupTask(
         dataset_name=step,
         data=[str(path / ROWS) for path in shards],
-        _metadata={"shard": shards[0].name, "upstream": upstream},
+        _metadata={"shard": shards[0].name, "upstream": upstream, _FIRST: dict(first or {})},
     )
 
 
 @dataclass
 class ReadShard(ProcessingStage[FileGroupTask, DocumentBatch]):
     """Reads a published shard, opens its account, and leaves out what a removal list does not keep.
+
+    Rows of a task beyond the first so many that are wanted are left out, too, and are surplus.
 
     Attributes:
         fan_out: Results that the step plans for each row.
@@ -66,9 +73,23 @@ class ReadShard(ProcessingStage[FileGroupTask, DocumentBatch]):
             rows.name, planned=table.num_rows * self.fan_out, upstream=task._metadata.get("upstream", "")
         )
         metadata: dict[str, Any] = {**task._metadata, METADATA_KEY: account}
+        if first := metadata.pop(_FIRST, None):
+            wanted = _only_first(table, first)
+            account.surplus += (table.num_rows - wanted.num_rows) * self.fan_out
+            table = wanted
         return DocumentBatch(
             dataset_name=task.dataset_name, data=table, _metadata=metadata, _stage_perf=task._stage_perf
         )
+
+
+def _only_first(table: pa.Table, first: Mapping[str, int]) -> pa.Table:
+    """Return the table without rows of the tasks in ``first`` that come after so many of the same task."""
+    seen: Counter[str] = Counter()
+    keep = []
+    for task in table["task"].to_pylist():
+        keep.append(task not in first or seen[task] < first[task])
+        seen[task] += 1
+    return table.filter(pa.array(keep, pa.bool_()))
 
 
 @dataclass

@@ -7,20 +7,21 @@ and the fingerprint of the step before. A shard made under another fingerprint i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 from nemo_curator.stages.base import ProcessingStage
 
 from curator_sdg.collecting import collect_arguments
-from curator_sdg.config import Config
+from curator_sdg.config import Asking, Config, EnrichSection, GenerateSection, TeacherSection
 from curator_sdg.curation.quality import ComposeText, ToCurated, filter_stages
 from curator_sdg.curation.questions import CheckQuestions, DropSeedCopies
 from curator_sdg.epoch import Epoch
 from curator_sdg.generation.answers import EnrichAnswers
 from curator_sdg.generation.prompts import Prompts, check_prompts
 from curator_sdg.generation.questions import GenerateQuestions
+from curator_sdg.generation.repair import Corrections
 from curator_sdg.identity import stable_hash
 from curator_sdg.packaging.render import RenderExamples, Templates, check_templates
 from curator_sdg.records import ANSWER, CURATED, EXAMPLE, QUESTION, SEED
@@ -30,9 +31,11 @@ from curator_sdg.shards import ReadShard, WriteShard
 from curator_sdg.teacher.budget import Budget
 
 # Raised when the code's own rules change what a step makes of the same input.
-_RULES = {"collect": 3, "seeds": 2, "generate": 2, "dedup": 2, "enrich": 1, "curate": 1, "package": 1}
+_RULES = {"collect": 3, "seeds": 2, "generate": 3, "dedup": 2, "enrich": 1, "curate": 1, "package": 1}
 
 _OF_TEACHER = ("model", "revision", "structured", "context_tokens")
+# The prompts are told apart by their texts, the teacher by what it is rather than by its name.
+_NOT_OUTPUT = {"prompts", "teacher"}
 
 Stages = list[ProcessingStage[Any, Any]]
 Dependencies = dict[str, dict[str, str]]
@@ -47,12 +50,14 @@ class Context:
         run: The run's directory.
         epoch: This start of the run; what asks a teacher stops when a newer one begins. Null runs without a start.
         budget: When to ask no more.
+        teachers: By key, those that are reached otherwise than the configuration says: servers that the run started.
     """
 
     config: Config
     run: RunDir
     epoch: Epoch | None = None
     budget: Budget | None = None
+    teachers: Mapping[str, TeacherSection] = field(default_factory=dict)
 
 
 def dependencies(config: Config) -> Dependencies:
@@ -66,22 +71,22 @@ def dependencies(config: Config) -> Dependencies:
         # A shard is a range of hashes, whatever the limit and the size of shards.
         "seeds": {"seeds.release": sorted(config.seeds.release)},
         "generate": {
-            "generate": config.generate.model_dump(mode="json", exclude={"prompts"}),
-            "prompts of generate": Prompts("generate", config.generate.prompts).hash,
+            "generate": config.generate.model_dump(mode="json", exclude=_NOT_OUTPUT),
+            "prompts of generate": _prompts("generate", config.generate),
             "curate.max_seed_overlap": config.curate.max_seed_overlap,
-            **_teacher(config),
+            **_teacher(config, "generate"),
         },
         "dedup": {},  # the order of the seeds decides what is kept, whatever the waves
         "enrich": {
-            "enrich": config.enrich.model_dump(mode="json", exclude={"prompts"}),
-            "prompts of enrich": Prompts("enrich", config.enrich.prompts).hash,
-            **_teacher(config),
+            "enrich": config.enrich.model_dump(mode="json", exclude=_NOT_OUTPUT),
+            "prompts of enrich": _prompts("enrich", config.enrich),
+            **_teacher(config, "enrich"),
         },
         "curate": {"curate.filters": [choice.model_dump(mode="json") for choice in config.curate.filters]},
         "package": {
             "package.variants": list(config.package.variants),
             "templates of package": Templates(config.package.templates).hash,
-            "teacher.obligations": sorted(config.teacher.obligations),
+            "teacher.obligations": config.obligations,
         },
     }
     return {
@@ -99,8 +104,14 @@ def fingerprints(depends: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     return chained
 
 
-def _teacher(config: Config) -> dict[str, Any]:
-    return {f"teacher.{name}": getattr(config.teacher, name) for name in _OF_TEACHER}
+def _teacher(config: Config, step: Asking) -> dict[str, Any]:
+    teacher, key = config.teacher_of(step), config.key_of(step)
+    return {f"{key}.{name}": getattr(teacher, name) for name in _OF_TEACHER}
+
+
+def _prompts(step: Asking, section: GenerateSection | EnrichSection) -> list[str]:
+    own = Prompts(step, section.prompts).hash
+    return [own, Corrections().hash] if section.repair_attempts else [own]
 
 
 def check(config: Config, run: RunDir) -> None:
@@ -138,19 +149,26 @@ def _collect(context: Context) -> tuple[Stages, pa.Schema]:
 def _generate(context: Context) -> tuple[Stages, pa.Schema]:
     config = context.config
     return [
-        GenerateQuestions(config=config.generate, **_asking(context)),
+        GenerateQuestions(config=config.generate, **_asking(context, "generate")),
         CheckQuestions(),
         DropSeedCopies(context.run.step("seeds"), config.curate.max_seed_overlap),
     ], QUESTION
 
 
 def _enrich(context: Context) -> tuple[Stages, pa.Schema]:
-    return [EnrichAnswers(config=context.config.enrich, **_asking(context))], ANSWER
+    return [EnrichAnswers(config=context.config.enrich, **_asking(context, "enrich"))], ANSWER
 
 
-def _asking(context: Context) -> dict[str, Any]:
+def place(key: str) -> str:
+    """Return the Dask resource of the workers that ask the teacher with this key: ``TEACHER``, ``TEACHER:solver``."""
+    return "TEACHER" if key == "teacher" else f"TEACHER:{key.removeprefix('teachers.')}"
+
+
+def _asking(context: Context, step: Asking) -> dict[str, Any]:
+    key = context.config.key_of(step)
     return {
-        "teacher": context.config.teacher,
+        "teacher": context.teachers.get(key) or context.config.teacher_of(step),
+        "place": place(key),
         "seed": context.config.run.seed,
         "journal": context.run.journal,
         "retries": context.run.retries,
@@ -165,7 +183,7 @@ def _curate(context: Context) -> tuple[Stages, pa.Schema]:
 
 def _package(context: Context) -> tuple[Stages, pa.Schema]:
     config = context.config
-    return [RenderExamples(config.package, config.run.seed, config.teacher.obligations)], EXAMPLE
+    return [RenderExamples(config.package, config.run.seed, config.obligations)], EXAMPLE
 
 
 _MIDDLES: dict[str, Callable[[Context], tuple[Stages, pa.Schema]]] = {

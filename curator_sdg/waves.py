@@ -19,7 +19,7 @@ from curator_sdg.curation.dedup.exact import ExactDedup, write_kept
 from curator_sdg.estimate import Estimate
 from curator_sdg.generation.asking import TOPIC
 from curator_sdg.ledger import Counts
-from curator_sdg.pace import Figures
+from curator_sdg.pace import Figures, Teachers
 from curator_sdg.store import Shard, read_shard
 
 if TYPE_CHECKING:
@@ -48,13 +48,14 @@ class Waves:
         self._next_dedup = 0
         self._comparing = False
         self._dedup: ExactDedup | None = None
+        self._teachers = Teachers()
         self._compared = 0  # waves that ``_dedup`` knows
 
     def execute(self) -> None:
         """Do it.
 
         Raises:
-            BudgetReached: If nothing more may be asked; everything paid for is in the journal.
+            AskingEnded: If nothing more may be asked; everything paid for is in the journal.
             SdgError: One clear message, for everything that the user can mend.
         """
         self._begin()
@@ -183,8 +184,8 @@ class Waves:
 
     def _estimated(self) -> Estimate:
         """Return what is to be asked, as far as that can be known before."""
-        config, seeds = self._run.config, self._current.shards("seeds")
-        planned = {name: seeds[name].counts.out * config.generate.questions_per_seed for name in self._wave_of}
+        config = self._run.config
+        planned = {name: self._current.asked(name) * config.generate.questions_per_seed for name in self._wave_of}
         generate = {name: planned[name] for names in self._to_generate for name in names}
         enriches = "enrich" in self._steps
         return Estimate(
@@ -192,6 +193,8 @@ class Waves:
         )
 
     def _told(self, news: dict[str, Any]) -> None:
-        self._estimate.done(news["asked"] + news["journalled"])
-        self._run.progress.teacher(Figures(**{field.name: news[field.name] for field in fields(Figures)}))
+        told = Figures(**{field.name: news[field.name] for field in fields(Figures)})
+        figures = self._teachers.add(news["teacher"], told)
+        self._estimate.done(figures.asked + figures.journalled)
+        self._run.progress.teacher(figures)
         self._run.progress.expect(self._estimate.remaining)

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -37,10 +37,11 @@ from curator_sdg.collecting import (
 from curator_sdg.config import Config
 from curator_sdg.current import Current, compute_ledger
 from curator_sdg.epoch import Epoch
-from curator_sdg.errors import BudgetReached, ConfigError, SourceError, Superseded
+from curator_sdg.errors import AskingEnded, ConfigError, SourceError, Superseded
 from curator_sdg.ledger import Counts, Ledger
 from curator_sdg.packaging.export import export, packaged
 from curator_sdg.progress import Progress
+from curator_sdg.quota import short_lines
 from curator_sdg.retries import ASKING, Retries
 from curator_sdg.reuse import check_source, take_over
 from curator_sdg.rundir import INPUTS, STEPS, RunDir
@@ -49,10 +50,12 @@ from curator_sdg.seeds.repeats import task_of
 from curator_sdg.seeds.select import Selection
 from curator_sdg.seeds.stages import SourceTask
 from curator_sdg.shards import SOURCE_ERROR, shard_task
-from curator_sdg.steps import Context, Stages, check, dependencies, fingerprints, step_stages
+from curator_sdg.steps import Context, Stages, check, dependencies, fingerprints, place, step_stages
 from curator_sdg.store import Shard, clean_leftovers, publish_file, read_json, remove_shard
-from curator_sdg.teacher import make_teacher
+from curator_sdg.teacher import Teacher, launch, make_teacher
 from curator_sdg.teacher.budget import Budget
+from curator_sdg.teacher.places import Places
+from curator_sdg.teacher.servers import serving
 from curator_sdg.waves import LOG_LEVEL, Waves
 
 if TYPE_CHECKING:
@@ -86,6 +89,7 @@ class Run:
         self.stopped: str | None = None
         """Why the run ended before everything was asked; null where it did not."""
         self._stack = ExitStack()
+        self._servers = self._stack.enter_context(ExitStack())
 
     def __enter__(self) -> Self:
         self.depends = dependencies(self.config)
@@ -96,9 +100,9 @@ class Run:
         source = check_source(self.reuse, self.dir)
         self._check_retry(source or self.dir)
         self.epoch = Epoch.start(self.dir.path)
-        hours, price = self.config.run.max_hours, self.config.teacher.price
+        hours = self.config.run.max_hours
         ends_at = None if hours is None else time.time() + hours * 3600
-        budget = Budget(self.config.run.max_tokens, self.config.run.max_cost, ends_at, price)
+        budget = Budget(self.config.run.max_tokens, self.config.run.max_cost, ends_at, self.config.prices)
         self.context = Context(self.config, self.dir, self.epoch, budget)
         self._clean()
         if source is not None:
@@ -133,10 +137,10 @@ class Run:
             self.collect()
             if last >= STEPS.index("seeds"):
                 self.cut()
-            if last >= STEPS.index("generate"):
-                self.ask([step for step in ("generate", "dedup", "enrich") if last >= STEPS.index(step)])
-            if last >= STEPS.index("curate"):
-                self.do("curate")
+            self.ask_and_curate(
+                [step for step in ("generate", "dedup", "enrich", "curate") if last >= STEPS.index(step)]
+            )
+            self._stop_servers()
             if last >= STEPS.index("package"):
                 self.package()
         self.epoch.check(fresh=True)
@@ -151,6 +155,9 @@ class Run:
         """
         self.epoch.check(fresh=True)
         ledger = compute_ledger(self.config, until)
+        lines = short_lines(ledger.short, self.config.run.accepted_per_task or 0)
+        for line in _some(lines, f"`short` in {self.dir.ledger} has them", "are short of questions"):
+            self.progress.warn(line)
         publish_file(self.dir.ledger, _json(ledger.to_json()))
         ledger.check()
         return ledger
@@ -199,11 +206,17 @@ class Run:
             self.progress.warn(line)
 
     def cut(self) -> None:
-        """Cut the collected seeds into shards, all tasks mixed.
+        """Cut the collected seeds into shards, all tasks mixed, and say how many of them are asked about at first.
 
         Raises:
             SourceError: If there is no seed at all.
         """
+        self._cut()
+        if (wanted := self.config.run.accepted_per_task) is not None:
+            current = self.look()
+            current.quota(wanted).begin({task: at.seeds for task, at in current.standings().items()})
+
+    def _cut(self) -> None:
         self.epoch.check(fresh=True)
         current, run = self.look(), self.config.run
         collected = in_order(current.shards("collect"), self.selection)
@@ -245,20 +258,64 @@ class Run:
         self._keep_only("seeds", names)
         publish_file(self.dir.cut, _json({"shards": shards, "order": order}))
 
+    def ask_and_curate(self, steps: Collection[str] = ("generate", "dedup", "enrich", "curate")) -> None:
+        """Steps 3 to 5: ask and curate, in rounds where so many questions of each task are wanted."""
+        wanted = self.config.run.accepted_per_task
+        while True:
+            if asking := [step for step in steps if step != "curate"]:
+                self.ask(asking)
+            if "curate" not in steps:
+                return
+            self.do("curate")
+            if wanted is None or self.stopped or not self._next_round(wanted):
+                return
+
+    def _next_round(self, wanted: int) -> bool:
+        """Have more seeds asked about for the tasks that are short of questions; returns whether there are any."""
+        current = self.look()
+        names = [name for wave in current.waves for name in wave]
+        if any(current.missing(step, name) for step in ("generate", "enrich", "curate") for name in names):
+            return False  # what is pending may still be accepted
+        standings = current.standings()
+        if not current.quota(wanted).go_on(standings):
+            return False
+        short = sum(at.accepted < wanted and at.asked < at.seeds for at in standings.values())
+        self.progress.say(f"another round: {short:,} tasks have fewer than {wanted:,} accepted questions")
+        return True
+
     def ask(self, steps: Collection[str] = ("generate", "dedup", "enrich")) -> None:
         """Steps 3 and 4: generate questions, drop duplicates, and answer what is left, wave after wave.
 
-        It ends early when a budget is reached; ``stopped`` then says so, and what is whole can be packaged.
+        It ends early when a budget is reached or a teacher fails; ``stopped`` then says so, and what is whole can be
+        packaged.
         """
         self._keep_only_cut(*steps)
+        self._start_servers(steps)
         try:
             Waves(self, steps).execute()
-        except BudgetReached as reached:
-            self.stopped = str(reached)
+        except AskingEnded as ended:
+            self.stopped = str(ended)
         else:
             current = self.look()
             if not any(current.missing(step, name) for step in ASKING for wave in current.waves for name in wave):
                 Retries(self.dir.retries).end()
+
+    def _start_servers(self, steps: Collection[str]) -> None:
+        """Start the servers of the teachers that these steps ask, where they are the run's own; once."""
+        current = self.look()
+        names = [name for wave in current.waves for name in wave]
+        for step in ASKING:
+            key, section = self.config.key_of(step), self.config.teacher_of(step)
+            wanted = step in steps and any(current.missing(step, name) for name in names)
+            if section.engine == "vllm" and wanted and key not in self.context.teachers:
+                folder = self.dir.servers / key.replace(".", "-")
+                served = self._servers.enter_context(serving(section, folder, self.progress.say))
+                self.context = replace(self.context, teachers={**self.context.teachers, key: served})
+
+    def _stop_servers(self) -> None:
+        """End the servers that were started, so that their GPUs are free."""
+        self._servers.close()
+        self.context = replace(self.context, teachers={})
 
     def dedup(self) -> None:
         """Find the questions that repeat a seed, or a question of the same or an earlier wave."""
@@ -304,7 +361,7 @@ class Run:
         """The cluster that the configuration asks for."""
         return ClusterSpec(
             cpu_workers=self.config.cluster.workers,
-            teacher_threads=self.config.teacher.open_shards,
+            further_teachers={place(key): teacher.open_shards for key, teacher in self.config.asked.items()},
             memory_limit=self.config.cluster.memory_limit,
         )
 
@@ -339,7 +396,7 @@ class Run:
     def task(self, step: str, name: str, current: Current) -> Task[Any]:
         """Return the Curator task that stands for one shard of a step."""
         inputs = [self.dir.step(source) / name for source in INPUTS[step]]
-        return shard_task(step, inputs, current.upstream(step, name) or "")
+        return shard_task(step, inputs, current.upstream(step, name) or "", current.first(step, name))
 
     def run_pipeline(self, step: str, tasks: Sequence[Task[Any]], done: Sequence[Counts] = ()) -> list[Task[Any]]:
         """Run a step's stages over its tasks, and show how far it is, beside the shards that are done already."""
@@ -363,17 +420,13 @@ class Run:
         return Pipeline(name=name, stages=stages).run(executor, initial_tasks=list(tasks)) or []
 
     def check_teacher(self) -> None:
-        """Ask the teacher once whether it can be used, before a cluster of workers finds out."""
+        """Ask each teacher once whether it can be used, before a cluster of workers finds out."""
         if "_teacher_checked" not in self.__dict__:
-            teacher = make_teacher(self.config.teacher)
-
-            async def check() -> None:
-                try:
-                    await teacher.open()
-                finally:
-                    await teacher.close()
-
-            asyncio.run(check())
+            for section in self.config.asked.values():
+                if section.engine == "vllm":
+                    launch.prepare(section)  # its servers are started when there is something to ask
+                else:
+                    asyncio.run(_check(make_teacher(section)))
             self._teacher_checked = True
 
     def _clean(self) -> None:
@@ -392,7 +445,7 @@ class Run:
                 f"--retry-rejects {','.join(self.retry)}: those with {','.join(reasons)} are still being asked again; "
                 "run without the option until that is done"
             )
-        if self.retry and self.config.teacher.engine == "recorded":
+        if self.retry and all(teacher.engine == "recorded" for teacher in self.config.asked.values()):
             raise ConfigError("--retry-rejects: a recorded teacher can only say again what it said; ask another one")
         if self.retry and not reasons:
             Retries(run.retries).count(self._asked_shards(run), self.retry)
@@ -434,14 +487,21 @@ class Run:
         publish_file(self.dir.config, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
+async def _check(teacher: Teacher) -> None:
+    try:
+        await teacher.open(Places(1, 0.0))
+    finally:
+        await teacher.close()
+
+
 def versions() -> dict[str, str]:
     """Return the versions that a run's output may depend on."""
     return {"curator-sdg": curator_sdg.__version__, **{name: metadata.version(name) for name in _VERSIONS}}
 
 
-def _some(lines: Sequence[str], otherwise: str) -> list[str]:
+def _some(lines: Sequence[str], otherwise: str, what: str = "have no seeds") -> list[str]:
     """Return the first of many lines, a task each, and how many more there are."""
-    more = [f"{len(lines) - _WARNED:,} more tasks have no seeds; {otherwise}"] if len(lines) > _WARNED else []
+    more = [f"{len(lines) - _WARNED:,} more tasks {what}; {otherwise}"] if len(lines) > _WARNED else []
     return [*lines[:_WARNED], *more]
 
 

@@ -17,8 +17,7 @@ def main() -> None:
     with Run(config_from_arguments(main.__doc__ or ""), Progress(console)) as run:
         run.collect()
         run.cut()
-        run.ask()  # generate, dedup and enrich, wave by wave
-        run.do("curate")
+        run.ask_and_curate()  # generate, dedup and enrich, wave by wave
         run.package()
         console.print(ledger_table(run.account(), width=console.width))
         if run.stopped:

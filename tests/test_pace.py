@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from curator_sdg.pace import Figures, Pace, about, clock_text, rate_text
+from curator_sdg.pace import Figures, Pace, Teachers, about, clock_text, rate_text
 
 
 @dataclass
@@ -172,3 +172,17 @@ def test_a_rate_has_no_more_digits_than_it_is_worth(rate, text):
 def test_the_time_elapsed_goes_beyond_a_day():
     assert clock_text(59.9) == "0:00:59"
     assert clock_text(2 * 86400 + 3661) == "49:01:01"
+
+
+def test_several_teachers_count_as_one():
+    teachers = Teachers()
+    teachers.add("TEACHER", Figures(queued=1, asked=10, replies=9, cost=1.0))
+    both = teachers.add("TEACHER:solver", Figures(queued=2, asked=5, replies=5, cost=1.5))
+    assert (both.queued, both.asked, both.replies, both.cost) == (3, 15, 14, 1.5)
+
+
+def test_a_teacher_that_begins_anew_takes_the_others_of_its_process_with_it():
+    teachers = Teachers()
+    teachers.add("TEACHER", Figures(asked=10, replies=9))
+    teachers.add("TEACHER:solver", Figures(asked=5, replies=5))
+    assert teachers.add("TEACHER", Figures(asked=1)).asked == 1

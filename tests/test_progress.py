@@ -321,6 +321,13 @@ def test_plain_lines_are_one_a_working_step_and_one_for_the_teacher():
     assert plain_lines(State(ALL.steps[:1], 0, Speed(), 60, 1.42)) == []
 
 
+def test_a_teacher_in_trouble_says_so():
+    speed = Speed(212, 9, 41_300, 40, 1203, 2, limit=64, waiting=17, endpoints=3, resting=1)
+    told = "40 of 64 in flight, 1,203 queued, 17 to be sent again, 2 failures, 1 of 3 endpoints resting"
+    assert plain_lines(State([], 0, speed)) == [f"teacher: 212 requests/s, 41,300 tokens/s, {told}"]
+    assert teacher_text(speed, 200).endswith(told)
+
+
 def test_plain_lines_come_every_ten_seconds_and_later_every_minute(clock):
     console = plain()
     progress = Progress(console, clock=clock)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -78,6 +78,8 @@ class ClusterSpec:
     """Worker processes with the resource ``{"CPU": 1}``."""
     teacher_threads: int = 0
     """Threads of the teacher worker, its resource ``{"TEACHER": n}``; 0 starts none."""
+    further_teachers: Mapping[str, int] = field(default_factory=dict)
+    """Further resources of the teacher worker, and threads for each: ``{"TEACHER:solver": 8}``."""
     memory_limit: str = "auto"
     """Per worker, as in ``"4 GiB"``; ``auto`` divides the machine's memory evenly. Above it a worker spills, then is
     restarted."""
@@ -87,11 +89,17 @@ class ClusterSpec:
     def __post_init__(self) -> None:
         if self.kind != "local":
             raise ConfigError(f'Cluster kind {self.kind!r} is not known; there is "local".')
-        if self.cpu_workers < 0 or self.teacher_threads < 0 or self.cpu_workers + self.teacher_threads == 0:
+        if self.cpu_workers < 0 or self.teacher_threads < 0 or self.cpu_workers + sum(self.teachers.values()) == 0:
             raise ConfigError(
                 "A cluster needs cpu_workers or teacher_threads, none negative; it has "
                 f"{self.cpu_workers} and {self.teacher_threads}."
             )
+
+    @property
+    def teachers(self) -> dict[str, int]:
+        """The resources of the teacher worker; none without one."""
+        own = {"TEACHER": self.teacher_threads} if self.teacher_threads else {}
+        return {**own, **self.further_teachers}
 
 
 @contextlib.contextmanager
@@ -137,7 +145,7 @@ def _close(cluster: SpecCluster) -> None:
 
 
 def _workers(spec: ClusterSpec) -> dict[str, Any]:
-    count = spec.cpu_workers + bool(spec.teacher_threads)
+    count = spec.cpu_workers + bool(spec.teachers)
     options = {
         "host": "127.0.0.1",
         "dashboard": False,
@@ -153,11 +161,11 @@ def _workers(spec: ClusterSpec) -> dict[str, Any]:
         f"cpu-{at}": {"cls": _Nanny, "options": {**options, "nthreads": 1, "resources": {"CPU": 1}}}
         for at in range(spec.cpu_workers)
     }
-    if spec.teacher_threads:
-        resources = {"TEACHER": spec.teacher_threads}
+    if spec.teachers:
+        threads = sum(spec.teachers.values())
         workers["teacher"] = {
             "cls": _Nanny,
-            "options": {**options, "nthreads": spec.teacher_threads, "resources": resources},
+            "options": {**options, "nthreads": threads, "resources": spec.teachers},
         }
     return workers
 
