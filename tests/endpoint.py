@@ -49,8 +49,13 @@ class Endpoint:
         self.url = ""
         self.start()
 
-    def start(self) -> None:
-        """Start the server and wait until it listens; once more at the same address. It counts from zero."""
+    def start(self, **changes: Any) -> None:
+        """Start the server and wait until it listens; once more at the same address. It counts from zero.
+
+        Args:
+            changes: Options that are others from now on.
+        """
+        self._options |= changes
         port = {"port": urlsplit(self.url).port} if self.url else {}
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in (self._options | port).items()]
         command = [sys.executable, "-m", "tests.endpoint", *flags]

@@ -99,11 +99,19 @@ async def drip(request: web.Request, after: str) -> web.StreamResponse:
     return response
 
 
+async def flood(request: web.Request, after: str) -> web.StreamResponse:
+    """Send white space for ever, as fast as it is taken."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    while True:
+        await response.write(b" " * (1 << 20))
+
+
 # By the names of the options; their order is the order in which a request's draw falls on them.
 TRANSPORT: dict[str, Fault] = {
     fault.__name__: fault
     for fault in (
         *(rate_limit, rate_limit_after, server_error, drop, truncate, bad_body, hang),
-        *(rate_limit_date, drip, content_type, empty_choices, reset),
+        *(rate_limit_date, drip, content_type, empty_choices, reset, flood),
     )
 }

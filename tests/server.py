@@ -61,6 +61,7 @@ class Options:
     empty_choices: float = 0.0  # 200, and JSON without a choice
     hang: float = 0.0  # no answer for an hour
     drip: float = 0.0  # a body that trickles for an hour
+    flood: float = 0.0  # a body without an end, as fast as it is taken
     fault_tries: int = 3  # after so many faulty tries a request is answered; -1: never
     # content faults
     refused: float = 0.0  # 400

@@ -36,7 +36,11 @@ class EndpointsFile:
 
     def read(self) -> list[str]:
         """Return the addresses that stand there now, each once, in their order."""
-        files = sorted(self.path.glob("*.txt")) if self.path.is_dir() else [self.path]
+        try:
+            files = sorted(self.path.glob("*.txt")) if self.path.is_dir() else [self.path]
+        except OSError as error:
+            self._cannot_read(self.path, error)
+            files = list(self._latest)
         self._latest = {file: self._lines(file) for file in files}
         found: dict[str, None] = {}
         ended: list[str | None] = []
@@ -58,8 +62,11 @@ class EndpointsFile:
         except FileNotFoundError:
             return []
         except OSError as error:
-            self._tell(f"{file}: cannot be read ({error.strerror}); the endpoints stay as they are")
+            self._cannot_read(file, error)
             return self._latest.get(file, [])
+
+    def _cannot_read(self, path: Path, error: OSError) -> None:
+        self._tell(f"{path}: cannot be read ({error.strerror}); the endpoints stay as they are")
 
     def _tell(self, message: str) -> None:
         if message not in self._told:

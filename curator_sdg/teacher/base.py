@@ -106,7 +106,7 @@ class Failure:
     """A request whose retries ran out in transport: nothing is known of the content, ask again later."""
 
     key: str
-    reason: str  # timeout, rate_limit, server_error, connection, bad_response
+    reason: str  # timeout, rate_limit, server_error, connection, bad_response, unusable
     detail: str
 
 

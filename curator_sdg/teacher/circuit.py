@@ -44,7 +44,7 @@ class Circuit:
         [(detail, _)] = Counter(failure.detail for failure in failures if failure.reason == reason).most_common(1)
         return (
             f"{self._failures:,} of the last {n:,} requests failed with all their retries, and "
-            f"teacher.max_failure_share is {self._max_share:g}; most often {reason}: {detail}; {_AGAIN}"
+            f"its max_failure_share is {self._max_share:g}; most often {reason}: {detail}; {_AGAIN}"
         )
 
 
@@ -79,6 +79,4 @@ class Patience:
         """Return why nothing more is to be asked; null while that is not so."""
         if self._since is None or now < self._since + self._limit_s:
             return None
-        return (
-            f"no reply has come for {self._limit_s:g} s (teacher.patience_s); the last trouble: {self._last}; {_AGAIN}"
-        )
+        return f"no reply has come for {self._limit_s:g} s (its patience_s); the last trouble: {self._last}; {_AGAIN}"

@@ -127,7 +127,7 @@ class Dispatcher:
 
         What the journal knows is not asked. Everything else is journalled before it is returned, but failures, and
         refusals as long as nothing ever succeeded: these may be the parameters' fault, not the records'. Requests
-        with the same key are asked once.
+        of one call with the same key are asked once.
 
         Raises:
             TeacherError: If the teacher cannot be used, or was closed meanwhile; for every caller.

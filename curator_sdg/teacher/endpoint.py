@@ -34,6 +34,7 @@ _REFUSED_AT_FIRST = 20
 _REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 _NO_MODEL_LIST = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _MODELS_NAMED = 10
+_LONGEST = 1 << 26  # bytes of an answer; one without an end would fill the memory long before it takes too long
 
 
 class _Server(NamedTuple):
@@ -58,7 +59,7 @@ class EndpointTeacher:
         self._servers: dict[str, _Server] = {}
         self._session: aiohttp.ClientSession | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
         self._secret: str | None = None
         self._proven = False  # a request has succeeded
         self._refused = 0
@@ -75,6 +76,8 @@ class EndpointTeacher:
             self._secret = os.environ.get(name, "").strip()
             if not self._secret:
                 raise TeacherError(f"teacher.api_key_env: the environment variable {name} is not set; export it")
+            if not self._secret.isprintable():
+                raise TeacherError(f"teacher.api_key_env: {name} holds a line break or the like, which no key has")
             headers["Authorization"] = f"Bearer {self._secret}"
         self._session = aiohttp.ClientSession(
             headers=headers,
@@ -92,7 +95,8 @@ class EndpointTeacher:
         """Send one request, for one or several samples.
 
         Raises:
-            TeacherError: If the server rejects the key, lacks the model, or refuses everything from the start.
+            TeacherError: If the server rejects the key, lacks the model, or refuses everything from the start. Once
+                any request has succeeded that is a trouble as others are, lest what is in flight be lost for it.
         """
         if self._session is None:
             raise TeacherError("the endpoint was asked before it was opened")
@@ -106,24 +110,25 @@ class EndpointTeacher:
                 proxy=server.proxy,
                 allow_redirects=False,
             ) as response:
-                status, content, after = response.status, await response.read(), response.headers.get("Retry-After")
+                status, content, after = response.status, await _body(response), response.headers.get("Retry-After")
         except TimeoutError:
-            return Trouble("timeout", f"no whole answer within {self._config.timeout_s:g} s")
+            return Trouble("timeout", f"no whole answer within {self._config.timeout_s:g} s (its timeout_s)")
         except (aiohttp.ClientError, OSError) as error:
             return Trouble("connection", f"{type(error).__name__}: {self._hide(str(error))}")
         if status == HTTPStatus.OK:
             answer = wire.parse(content, [request.key for request in requests])
-            if isinstance(answer, Trouble):
-                return self._hidden(answer)
-            self._proven = True
-            return answer
+            self._proven = self._proven or not isinstance(answer, Trouble)
+            return self._hidden(answer) if isinstance(answer, Trouble) else answer
         if (trouble := wire.retried(status, content, after)) is not None:
             return self._hidden(trouble)
         message = f"HTTP {status}: {self._hide(wire.said(content))}"
         if status in _REFUSALS:
             # Several at once may be what it does not take.
             return () if len(requests) > 1 else (self._refuse(place.name, key, status, message),)
-        raise TeacherError(self._unusable(place.name, status, message))
+        why = self._unusable(place.name, status, message)
+        if self._proven:  # a gateway in between, a quota, a server that is replaced: it may pass
+            return Trouble("unusable", why)
+        raise TeacherError(why)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -167,7 +172,7 @@ class EndpointTeacher:
 
     async def _read(self, file: EndpointsFile, places: Places) -> None:
         """Have those that are new in the file join, and those that are no more in it leave."""
-        urls = file.read()
+        urls = await asyncio.to_thread(file.read)  # a network file system may take its time
         for place in places:
             if place.name not in urls and place.name not in self._config.base_urls:
                 places.remove(place.name)
@@ -182,15 +187,15 @@ class EndpointTeacher:
     async def _join(self, url: str, places: Places) -> None:
         try:
             trouble = await self._check(url)
-            message = None if trouble is None else _down(url, trouble)
+            if trouble is None:
+                self._add(url, places)
+                return
+            reason, message = trouble.reason, _down(url, trouble)
         except TeacherError as error:  # a server in a file may be anybody's: it is no reason to end the run
-            message = str(error)
-        if message is None:
-            self._add(url, places)
-            return
+            reason, message = "unusable", str(error)
         places.lack = f"teacher.endpoints_file: {message}"
-        if message not in self._told:
-            self._told.add(message)
+        if (url, reason) not in self._told:  # not by the message, in which some servers put a number or the time
+            self._told.add((url, reason))
             logger.warning(f"teacher.endpoints_file: {message}; it joins when that is over")
 
     async def _check(self, url: str, tries: int = 1) -> Trouble | None:
@@ -236,7 +241,7 @@ class EndpointTeacher:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=_CHECK_TIMEOUT_S),
             ) as response:
-                return response.status, await response.read(), response.headers.get("Retry-After")
+                return response.status, await _body(response), response.headers.get("Retry-After")
         except TimeoutError:
             return Trouble("timeout", f"no answer within {_CHECK_TIMEOUT_S:g} s")
         except (aiohttp.ClientError, OSError) as error:
@@ -263,6 +268,21 @@ class EndpointTeacher:
     def _hide(self, text: str) -> str:
         """Blot out the key, which some servers echo."""
         return text.replace(self._secret, "***") if self._secret else text
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body of an answer.
+
+    Raises:
+        aiohttp.ClientPayloadError: If it does not come whole, or is longer than any answer.
+    """
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > _LONGEST:
+            raise aiohttp.ClientPayloadError(f"an answer of more than {_LONGEST:,} bytes")
+    return b"".join(parts)
 
 
 def _down(url: str, trouble: Trouble) -> str:

@@ -69,17 +69,19 @@ class Job:
         batch: To which they belong.
         requests: One, or several samples of one prompt.
         sent: Whether they ever were.
+        in_flight: Whether they are being answered.
         tries: That went wrong and count; rate limits do not.
         troubles: That went wrong.
         prompt_tokens: By estimate; null where nobody has asked yet.
     """
 
-    __slots__ = ("batch", "prompt_tokens", "requests", "sent", "tries", "troubles")
+    __slots__ = ("batch", "in_flight", "prompt_tokens", "requests", "sent", "tries", "troubles")
 
     def __init__(self, batch: Batch, requests: Sequence[Request], *, sent: bool = False) -> None:
         self.batch = batch
         self.requests = requests
         self.sent = sent
+        self.in_flight = False
         self.tries = self.troubles = 0
         self.prompt_tokens: int | None = None
 

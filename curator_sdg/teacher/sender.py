@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from curator_sdg.config import TeacherSection
 from curator_sdg.epoch import Epoch
-from curator_sdg.errors import BudgetReached, TeacherFailing
+from curator_sdg.errors import BudgetReached, StoreError, TeacherFailing
 from curator_sdg.teacher.base import Answer, Completion, Failure, Outcome, Refusal, Teacher, Trouble
 from curator_sdg.teacher.bill import Bill
 from curator_sdg.teacher.circuit import Circuit, Patience
@@ -20,7 +20,7 @@ from curator_sdg.teacher.rates import Rates
 from curator_sdg.teacher.tokens import estimate_messages
 from curator_sdg.teacher.usage import Usage
 
-_LOOK_EVERY_S = 5.0  # while something waits, whatever it waits for: a newer start, a budget of time
+_LOOK_EVERY_S = 5.0  # while anything is wanted, whatever it waits for: a newer start, a budget of time
 _REPLY_TOKENS = 1024  # of a request that does not say how long its reply may be
 
 
@@ -123,7 +123,9 @@ class Sender:
 
     def _send_all(self) -> None:
         now, again = self._loop.time(), None
-        while self.line and self.in_flight < self._config.max_in_flight and self._may_ask(now):
+        if self._epoch is not None and (self.line or self.in_flight):
+            self._epoch.check()
+        while self._may_send and self._may_ask(now):
             if not self._opened:
                 self._opening = self._opening or self._loop.create_task(self._open())
                 break
@@ -135,9 +137,14 @@ class Sender:
             # Not before the others' replies are kept: once one caller hears of the end, the whole run stops.
             if self._bill.over:
                 self._fail(ended)
-        elif self.line:
-            times = (now + _LOOK_EVERY_S, again, self._patience.ends_at)
+        elif self.line or self.in_flight:
+            # With all slots taken there is nothing that patience could end.
+            times = (now + _LOOK_EVERY_S, again, self._patience.ends_at if self._may_send else None)
             self._look_at(min(at for at in times if at is not None))
+
+    @property
+    def _may_send(self) -> bool:
+        return bool(self.line) and self.in_flight < self._config.max_in_flight
 
     def _look_at(self, when: float) -> None:
         if self._timer is not None:
@@ -161,8 +168,6 @@ class Sender:
 
     def _may_ask(self, now: float) -> bool:
         """Return whether one more request may be sent now; where none ever may be, begin to end."""
-        if self._epoch is not None:
-            self._epoch.check()
         wall = time.time()
         if self._bill.ended is not None:
             return False
@@ -196,13 +201,31 @@ class Sender:
         if not job.sent:
             job.sent = True
             self.asked += len(job.requests)
+        self._depart(job)
+        task = self._loop.create_task(self._try(job, place, place.take(), tokens))
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._ended(job, task))
+        return None
+
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # perhaps before it began
+            self._arrive(job, ())
+
+    def _depart(self, job: Job) -> None:
+        """Count a job as in flight."""
+        job.in_flight = True
         self.in_flight += 1
         for request in job.requests:
             self._bill.sent(request.model)
-        task = self._loop.create_task(self._try(job, place, place.take(), tokens))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return None
+
+    def _arrive(self, job: Job, outcomes: Sequence[Completion | Refusal]) -> None:
+        """Count a job as in flight no more, with what came of it; once."""
+        if job.in_flight:
+            job.in_flight = False
+            self.in_flight -= 1
+            for i, request in enumerate(job.requests):
+                self._bill.settled(request.model, outcomes[i : i + 1])
 
     def _tokens(self, job: Job) -> float:
         """Return about how many tokens a job comes to, where that matters."""
@@ -239,12 +262,28 @@ class Sender:
         answer: Answer = ()
         try:
             answer = await self._teacher.ask(job.requests, place)
-        finally:  # also where it is dropped, for another teacher may share the bill
-            self.in_flight -= 1
-            outcomes = () if isinstance(answer, Trouble) else answer
-            for i, request in enumerate(job.requests):
-                self._bill.settled(request.model, outcomes[i : i + 1])
+            if not isinstance(answer, Trouble):
+                self._keep(job, answer)
+        finally:
+            # Also where it is dropped, for another teacher may share the bill; but not before the replies are kept:
+            # once all has settled, a bill that is ended lets everybody go.
+            self._arrive(job, () if isinstance(answer, Trouble) else answer)
         return answer
+
+    def _keep(self, job: Job, answer: Sequence[Completion | Refusal]) -> None:
+        """Journal what came."""
+        # Refusals before any reply may be the parameters' fault; see Dispatcher.complete().
+        proven = self.used.replies > 0
+        requests = {request.key: request for request in job.requests}
+        for outcome in answer:
+            if (journal := job.batch.journal) is None or job.batch.abandoned:
+                return
+            if outcome.key in requests and (proven or isinstance(outcome, Completion)):
+                try:
+                    journal.append(outcome, requests[outcome.key])
+                except StoreError:
+                    if not job.batch.abandoned:  # else its caller gave up just now, and closed it
+                        raise
 
     def _troubled(self, job: Job, trouble: Trouble, now: float) -> None:
         job.troubles += 1
@@ -263,17 +302,11 @@ class Sender:
         self.used = sum(map(Usage.of, answer), before)
         if self._rates is not None and self.used.uncounted == before.uncounted:
             self._rates.correct(tokens, self.used.tokens - before.tokens, now)
-        journal = None if job.batch.abandoned else job.batch.journal
-        proven = (
-            before.replies > 0
-        )  # refusals before any reply may be the parameters' fault; see Dispatcher.complete()
         outcomes = {outcome.key: outcome for outcome in answer}
         settled: list[Completion | Refusal] = []
         for request in job.requests:
             if (outcome := outcomes.get(request.key)) is not None:
                 settled.append(outcome)
-                if journal is not None and (proven or isinstance(outcome, Completion)):
-                    journal.append(outcome, request)
             elif self._bill.ended is None:
                 self.line.again(Job(job.batch, (request,), sent=True), now)
         self._settle(job.batch, settled)

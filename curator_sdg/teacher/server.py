@@ -18,6 +18,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from curator_sdg.config import TeacherSection
+from curator_sdg.errors import TeacherError
 from curator_sdg.teacher import keeper, launch
 
 GRACE_S = 10.0  # from SIGTERM to SIGKILL
@@ -30,6 +31,8 @@ _UNWELL_S = 120.0  # without an answer, and the server is started again; a busy 
 _BACKOFF_MAX_S = 60.0
 _WELL_S = 3600.0  # after so long a server that dies has all its restarts again
 _LAST_LINES, _ERRORS, _LAST_BYTES = 20, 3, 64_000
+_LINE = 500  # characters of a line that is shown
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"\w(Error|Exception): \S")
 _NO_HEALTH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 
@@ -78,6 +81,7 @@ class Server:
         self._gpus = gpus
         self._name = f"server {number}" + (f" (GPU {', '.join(gpus)})" if gpus else "")
         self._log = site.folder / f"vllm-{number}.log"
+        self._port = 0  # of the latest start
         self._answered = False  # ever
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"curator-sdg server {number}", daemon=True)
@@ -110,19 +114,27 @@ class Server:
                 return
             if time.monotonic() - began > _WELL_S:
                 restarts = 0
-            if not self._answered or restarts >= most:
+            if restarts >= most or not (self._answered or self._lost_its_port()):
                 again = f", after {restarts} restart{'s' * (restarts > 1)}" if restarts else ""
                 self.ended = f"{self._name} {why}{again}"
                 self._site.changed()
                 return
             restarts += 1
-            self._site.say(f"{self._name} {why}; restart {restarts} of {most}")
+            how = why if self._answered else "lost its port to another program"
+            self._site.say(f"{self._name} {how}; restart {restarts} of {most}")
             self._stopping.wait(min(_BACKOFF_MAX_S, 2.0 ** (restarts - 1)))
+
+    def _lost_its_port(self) -> bool:
+        """Whether another program listens where it was to, as happens when two starts choose a port at once."""
+        try:
+            return self._site.port(self._number) != self._port
+        except TeacherError:  # no other is free
+            return False
 
     def _once(self) -> str:
         """Run it once, and return how it ended."""
         site = self._site
-        port = site.port(self._number)
+        self._port = port = site.port(self._number)
         child, log_begins = self._open(port)
         try:
             why = self._until_it_answers(child, port)
@@ -132,9 +144,10 @@ class Server:
                 site.say(f"{self._name} answers at {self.url}")
                 site.changed()
                 why = self._while_it_answers(child, port)
+        finally:
+            if self.url is not None:
                 self.url = None
                 site.changed()
-        finally:
             _end(child)
         how = why or f"ended with {_status(child.returncode)}"
         return f"{how}; see {self._log}" if answered else f"{how} before it answered; {self._last_lines(log_begins)}"
@@ -209,7 +222,7 @@ class Server:
         except urllib.error.HTTPError as error:
             error.close()
             return error.code
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException, ValueError):  # the last: it leads to an address that is none
             return None
 
     def _last_lines(self, begins: int) -> str:
@@ -220,13 +233,20 @@ class Server:
         with self._log.open("rb") as log:
             end = log.seek(0, os.SEEK_END)
             log.seek(max(begins, end - _LAST_BYTES))
-            written = log.read().decode("utf-8", "replace").splitlines()
+            written = [_plain(line) for line in log.read().decode("utf-8", "replace").split("\n")]
         lines = [line for line in written if line.strip(" ^~")]  # a traceback's underlining says nothing here
         if not lines:
             return f"it wrote nothing to {self._log}"
         errors = list(dict.fromkeys(line for line in lines[:-_LAST_LINES] if _ERROR.search(line)))[-_ERRORS:]
         shown = [*errors, *(["..."] if errors else []), *lines[-_LAST_LINES:]]
         return f"the last lines of {self._log}:\n" + "\n".join(shown)
+
+
+def _plain(line: str) -> str:
+    """Return a line without what a terminal would obey, and no longer than one can read."""
+    text = _COLOUR.sub("", line).replace("\t", " ").rstrip("\r")
+    text = "".join(char if char.isprintable() else "\ufffd" for char in text)
+    return text if len(text) <= _LINE else f"{text[:_LINE]} ..."
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

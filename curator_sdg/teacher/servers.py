@@ -60,7 +60,7 @@ class Servers:
         self._register = register
         self._host = host or LOCAL
         self._bind = LOCAL if host is None else "0.0.0.0"  # noqa: S104 - other machines are to reach it
-        self._say: Callable[[str], None] = say or logger.info
+        self._hear: Callable[[str], None] = say or logger.info
         self._servers: list[Server] = []
         self._ports: dict[int, int] = {}  # by number of the server
         self._lock = threading.RLock()
@@ -238,6 +238,10 @@ class Servers:
         for server in self._servers:
             server.wait()
         self._stack.close()
+
+    def _say(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # a full disk, or a pipe that nobody reads any more, is nothing to end for
+            self._hear(line)
 
     def _tidy(self, folder: Path) -> None:
         """Remove a temporary folder, unless its logs tell of something that went wrong."""

@@ -19,6 +19,7 @@ from curator_sdg.teacher.base import Completion, Request, Trouble
 
 _RETRY_AFTER_MAX_S = 300.0
 _QUOTED = 500  # characters of a server's message
+_LOOKED_AT = 100_000  # bytes in which it is looked for: a longer answer holds up all others meanwhile
 # Statuses under which the same request may succeed later, by the reason that a failure then has.
 _RETRIED: dict[int, str] = {
     HTTPStatus.REQUEST_TIMEOUT: "timeout",
@@ -30,6 +31,7 @@ _OVERLOADED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, 529
 # The engine gave up on the reply midway, in vLLM's and OpenRouter's words; what it holds is no reply.
 _GIVEN_UP = ("abort", "error")
 _THINK, _THOUGHT = "<think>", "</think>"
+_MOST_TOKENS = 1 << 40  # more are no count of one reply, and sums of them would not fit a column
 
 
 class _Choice(NamedTuple):
@@ -85,14 +87,14 @@ def retry_after(header: str | None) -> float:
 
 def said(content: bytes) -> str:
     """Return the message of an error answer, in OpenAI's, FastAPI's or no format."""
-    text = content.decode("utf-8", "replace")
+    text = content[:_LOOKED_AT].decode("utf-8", "replace")
     with contextlib.suppress(ValueError, RecursionError):
         answer = json.loads(text)
         if isinstance(answer, dict):
             error = answer.get("error", answer)
             inner = (error.get("message") or error.get("detail")) if isinstance(error, dict) else error
             text = inner if isinstance(inner, str) else json.dumps(inner if inner is not None else answer)
-    text = " ".join(text.split())
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= _QUOTED else text[:_QUOTED] + "..."
 
 
@@ -154,12 +156,30 @@ def _choice(choice: Any) -> _Choice:
     """
     message = choice["message"]
     text, finish_reason = message.get("content") or "", choice.get("finish_reason") or "unknown"
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    if isinstance(text, list):
+        thought, text = _joined(text, "thinking"), _joined(text, "text")
+        reasoning = reasoning or thought or None
     if not isinstance(text, str) or not isinstance(finish_reason, str):
         raise TypeError("content and finish_reason must be texts")
-    reasoning = message.get("reasoning_content") or message.get("reasoning")
     if not isinstance(reasoning, str):
         reasoning, text = _thinking(text, cut=finish_reason == "length")
     return _Choice(_clean(text), finish_reason, None if reasoning is None else _clean(reasoning))
+
+
+def _joined(parts: list[Any], kind: str) -> str:
+    """Return the parts of one kind, ``text`` or ``thinking``, of content that comes in parts.
+
+    Mistral's reasoning models send it so, and what they think as a list of texts within a part of the other kind
+    (docs.mistral.ai, "Reasoning").
+
+    Raises:
+        LookupError, TypeError: If a part is of neither kind.
+    """
+    if any(part["type"] not in ("text", "thinking") for part in parts):
+        raise TypeError("content must be text")
+    found = [part[kind] for part in parts if part["type"] == kind]
+    return "".join(_joined(part, "text") if isinstance(part, list) else part for part in found)
 
 
 def _thinking(text: str, *, cut: bool) -> tuple[str | None, str]:
@@ -193,7 +213,7 @@ def _shares(total: int | None, lengths: list[int]) -> list[int | None]:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if type(value) is int and 0 <= value < _MOST_TOKENS else None
 
 
 def _clean(text: str) -> str:

@@ -60,6 +60,24 @@ def test_a_file_that_is_not_there_yet_has_no_addresses(tmp_path: Path, told: lis
     assert not told
 
 
+def test_a_shared_folder_that_cannot_be_read_keeps_the_addresses_that_it_had(tmp_path: Path, told: list[str]) -> None:
+    folder, link = tmp_path / "shared", tmp_path / "link"
+    folder.mkdir()
+    (folder / "node.txt").write_text("http://one/v1\n")
+    link.symlink_to(folder)
+    file = EndpointsFile(link)
+    assert file.read() == ["http://one/v1"]
+    link.unlink()
+    link.symlink_to("x" * 300)  # the system refuses to look at so long a name, as at a network disk that is away
+    assert [file.read(), file.read()] == [["http://one/v1"]] * 2
+    assert EndpointsFile(link).read() == []
+    assert f"{link}: cannot be read (File name too long); the endpoints stay as they are\n" in told
+    (folder / "node.txt").write_text("http://two/v1\n")
+    link.unlink()
+    link.symlink_to(folder)
+    assert file.read() == ["http://two/v1"]
+
+
 def test_a_file_that_cannot_be_read_keeps_the_addresses_that_it_had(tmp_path: Path, told: list[str]) -> None:
     path = tmp_path / "endpoints"
     path.write_text("http://one/v1\n")

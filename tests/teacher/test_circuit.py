@@ -55,7 +55,7 @@ def test_no_share_of_failures_is_more_than_all() -> None:
 def test_the_message_says_how_many_why_and_what_to_do() -> None:
     outcomes = [failure("timeout", "no answer")] * 20 + [failure()] * 30 + [failure(detail="HTTP 502")] * 10
     assert settled(Circuit(0.5, 8), *[WELL] * 40, *outcomes) == (
-        "60 of the last 100 requests failed with all their retries, and teacher.max_failure_share is 0.5; most often "
+        "60 of the last 100 requests failed with all their retries, and its max_failure_share is 0.5; most often "
         "server_error: HTTP 500; see to the endpoint and run the same command again"
     )
 
@@ -67,7 +67,7 @@ def test_patience_ends_when_no_reply_came_since_the_first_trouble() -> None:
     patience.troubled(Trouble("rate_limit", "HTTP 429: quota"), "http://two/v1", 1059)
     assert (patience.over(1059), patience.ends_at) == (None, 1060)
     assert patience.over(1060) == (
-        "no reply has come for 60 s (teacher.patience_s); the last trouble: rate_limit: HTTP 429: quota "
+        "no reply has come for 60 s (its patience_s); the last trouble: rate_limit: HTTP 429: quota "
         "(http://two/v1); see to the endpoint and run the same command again"
     )
 

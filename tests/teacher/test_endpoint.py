@@ -13,7 +13,7 @@ import pytest
 from loguru import logger
 
 from curator_sdg.config import TeacherSection
-from curator_sdg.errors import TeacherError
+from curator_sdg.errors import TeacherError, TeacherFailing
 from curator_sdg.teacher import Dispatcher, Failure, Outcome, Refusal, Request, ShardJournal
 from curator_sdg.teacher.endpoint import EndpointTeacher
 from tests.endpoint import Endpoint, running_endpoint
@@ -188,6 +188,32 @@ def test_an_address_that_dies_midway_does_not_swallow_the_requests() -> None:
             assert len(completions(dispatcher.complete(make_requests(200, first=20)))) == 200
 
 
+def test_one_of_two_that_serves_another_model_midway_leaves_the_work_to_the_other(logged: list[str]) -> None:
+    with running_endpoint() as one, running_endpoint() as two:
+        config = config_for(one, two, max_retries=20)
+        with Dispatcher(EndpointTeacher(config), config, backoff_s=0.01) as dispatcher:
+            assert len(completions(dispatcher.complete(make_requests(20)))) == 20
+            one.stop()
+            one.start(model="another")
+            assert len(completions(dispatcher.complete(make_requests(60, first=20)))) == 60
+        assert 0 < sum(one.stats()["asked"].values()) < 30
+        assert not one.stats()["answered"]
+
+
+def test_a_key_that_is_revoked_midway_ends_the_asking_resumable_with_what_is_whole_kept(tmp_path: Path) -> None:
+    with running_endpoint() as endpoint, ShardJournal(tmp_path, "generate", "shard-0", 1) as journal:
+        config = config_for(endpoint, max_retries=99, patience_s=0.3)
+        with Dispatcher(EndpointTeacher(config), config, backoff_s=0.01) as dispatcher:
+            assert len(completions(dispatcher.complete(make_requests(10), journal))) == 10
+            endpoint.stop()
+            endpoint.start(key="another")
+            with pytest.raises(TeacherFailing, match=r"unusable: .* asks for a key \(HTTP 401"):
+                dispatcher.complete(make_requests(20), journal)
+        assert len(journal) == 10
+        with pytest.raises(TeacherError, match="asks for a key"):  # at the start it is told at once
+            ask(config, make_requests(20), journal)
+
+
 def test_the_key_is_sent_and_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THE_KEY", f" {KEY}\n")
     with running_endpoint(key=KEY) as endpoint, ShardJournal(tmp_path, "generate", "shard-0", 1) as journal:
@@ -203,6 +229,14 @@ def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     config = TeacherSection(model=MODEL, base_urls=(free_address(),), api_key_env="THE_KEY")
     with pytest.raises(TeacherError, match=r"teacher\.api_key_env: the environment variable THE_KEY is not set"):
         ask(config, make_requests(1))
+
+
+def test_a_key_that_no_header_can_hold_is_an_error_that_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_KEY", "sk-one\nsk-two")
+    config = TeacherSection(model=MODEL, base_urls=(free_address(),), api_key_env="THE_KEY")
+    with pytest.raises(TeacherError, match="THE_KEY holds a line break or the like") as error:
+        ask(config, make_requests(1))
+    assert "sk-" not in str(error.value)
 
 
 def test_a_wrong_key_is_an_error_that_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:

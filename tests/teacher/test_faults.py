@@ -101,11 +101,13 @@ def test_a_fault_that_passes_changes_no_reply_and_nothing_is_asked_twice(
         ("empty_choices", "bad_response", '"choices": []'),
         ("hang", "timeout", "no whole answer within 0.3 s"),
         ("drip", "timeout", "no whole answer within 0.3 s"),
+        ("flood", "connection", "an answer of more than 1,000,000 bytes"),
     ],
 )
 def test_a_fault_that_lasts_is_a_failure_with_its_reason_and_leaves_no_trace(
-    tmp_path: Path, fault: str, reason: str, detail: str
+    tmp_path: Path, fault: str, reason: str, detail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("curator_sdg.teacher.endpoint._LONGEST", 1_000_000)
     requests = make_requests(2)
     with running_endpoint(**{fault: 1.0}, fault_tries=-1) as endpoint:
         outcomes = ask(config_for(endpoint, max_retries=1, timeout_s=0.3), requests, tmp_path)

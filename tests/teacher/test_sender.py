@@ -20,12 +20,14 @@ from curator_sdg.teacher import (
     Dispatcher,
     Failure,
     Outcome,
+    Refusal,
     Request,
     ShardJournal,
     make_teacher,
 )
 from curator_sdg.teacher.base import Answer, Trouble
 from curator_sdg.teacher.places import Place
+from curator_sdg.teacher.sender import Sender
 from tests.endpoint import running_endpoint
 from tests.runs import wait_until
 from tests.teacher.requests import completions, config_for, make_request, make_requests
@@ -75,6 +77,14 @@ def test_a_retry_that_is_due_goes_before_fresh_requests() -> None:
     with Dispatcher(teacher, settings(1, max_retries=1), backoff_s=0.0) as dispatcher:
         assert len(completions(dispatcher.complete(make_requests(4)))) == 4
     assert [record for record, _ in teacher.tries] == ["seed-0", "seed-0", "seed-1", "seed-2", "seed-3"]
+
+
+def test_a_retry_that_goes_out_at_once_is_counted_as_any_other_request() -> None:
+    bill = Bill()
+    teacher = Troubled(lambda request, before, place: None if before else ERROR)
+    with Dispatcher(teacher, settings(2, max_retries=1), bill=bill, backoff_s=0.0) as dispatcher:
+        assert len(completions(dispatcher.complete(make_requests(40)))) == 40
+        assert (bill.spent.replies, dispatcher.progress.in_flight) == (40, 0)
 
 
 def test_rate_limits_use_up_no_retry() -> None:
@@ -216,6 +226,43 @@ def test_time_in_which_nothing_is_wanted_tries_no_patience() -> None:
         assert completions(dispatcher.complete(make_requests(3, first=1)))
 
 
+def test_while_all_slots_are_taken_patience_that_is_over_makes_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []  # so many by the time a slow reply begins, and ends
+    look = Sender.look
+    total = 0
+
+    def counted(sender: Sender) -> None:
+        nonlocal total
+        total += 1
+        look(sender)
+
+    class Slow(Troubled):
+        async def ask(self, requests: Sequence[Request], place: Place) -> Answer:
+            if self.tries:
+                looks.append(total)
+                await asyncio.sleep(0.2)
+                looks.append(total)
+            return await super().ask(requests, place)
+
+    monkeypatch.setattr(Sender, "look", counted)
+    teacher = Slow(lambda request, before, place: ERROR if len(teacher.tries) == 1 else None)
+    with Dispatcher(teacher, settings(1, patience_s=0.05, max_retries=1), backoff_s=0.001) as dispatcher:
+        assert len(completions(dispatcher.complete(make_requests(3)))) == 3
+    assert max(after - before for before, after in zip(looks[::2], looks[1::2], strict=True)) < 5
+
+
+def test_a_newer_start_is_seen_also_while_nothing_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curator_sdg.teacher.sender._LOOK_EVERY_S", 0.02)
+    epoch = Epoch.start(tmp_path)
+    teacher = Scripted(held=True)
+    with Dispatcher(teacher, settings(2), epoch) as dispatcher:
+        future = dispatcher.submit(make_requests(2))
+        wait_until(lambda: len(teacher.asked) == 2)
+        Epoch.start(tmp_path)
+        with pytest.raises(Superseded):
+            future.result(30)
+
+
 def test_a_newer_start_is_seen_also_while_nothing_can_be_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +352,71 @@ def test_two_dispatchers_with_one_bill_stop_together() -> None:
                 future.result(30)
         assert 2000 <= bill.spent.tokens <= 2400
         assert one.progress.spent == two.progress.spent == bill.spent
+
+
+def test_a_teacher_that_fails_ends_no_other_before_its_replies_are_kept(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class OnASlowDisk(ShardJournal):
+        def append(self, reply: Completion | Refusal, request: Request) -> None:
+            begun.set()
+            assert go_on.wait(30)
+            super().append(reply, request)
+
+    bill = Bill()
+    failing = Troubled(lambda request, before, place: QUOTA)
+    with (
+        Dispatcher(Scripted(), settings(2), bill=bill) as one,
+        Dispatcher(failing, settings(2, patience_s=0.01), bill=bill, backoff_s=0.01) as two,
+        OnASlowDisk(tmp_path, "generate", "shard-0", 1) as journal,
+    ):
+        kept = one.submit(make_requests(1), journal)
+        assert begun.wait(30)
+        failed = two.submit(make_requests(3, first=1))
+        wait_until(lambda: bill.ended is not None and two.progress.in_flight == 0)
+        assert not bill.over
+        assert not failed.done()
+        go_on.set()
+        with pytest.raises(TeacherFailing):
+            failed.result(30)
+        assert completions(kept.result(30))
+        assert journal.get(make_request(0).key)
+
+
+def test_what_is_dropped_before_it_went_out_is_in_flight_no_more() -> None:
+    class Broken(Bill):
+        looks = 0
+
+        def nearly(self, now: float) -> bool:
+            self.looks += 1
+            if self.looks == 3:  # once before the teacher was opened
+                raise ZeroDivisionError  # right after the first request was put on its way
+            return False
+
+    bill, teacher = Broken(), Scripted()
+    with Dispatcher(teacher, settings(4), bill=bill) as dispatcher, pytest.raises(ZeroDivisionError):
+        dispatcher.complete(make_requests(3))
+    assert not teacher.asked
+    assert dispatcher.progress.in_flight == 0
+    bill.end(BudgetReached(""))
+    assert bill.over
+
+
+def test_a_caller_that_gives_up_while_its_reply_is_kept_ends_nobody_else(tmp_path: Path) -> None:
+    class GivingUp(ShardJournal):
+        def append(self, reply: Completion | Refusal, request: Request) -> None:
+            given_up.cancel()
+            self.close()
+            super().append(reply, request)
+
+    teacher = Scripted(held=True)
+    with Dispatcher(teacher, settings(1)) as dispatcher:
+        given_up = dispatcher.submit(make_requests(2), GivingUp(tmp_path, "generate", "shard-0", 1))
+        wait_until(lambda: teacher.asked == ["seed-0"])
+        other = dispatcher.submit(make_requests(2, first=2))
+        teacher.held = False
+        assert len(completions(other.result(30))) == 2
+    assert teacher.asked == ["seed-0", "seed-2", "seed-3"]
 
 
 @pytest.mark.parametrize("most", [0, 2])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,14 @@ def test_errors_further_up_in_the_log_are_told_too(tmp_path: Path) -> None:
     assert "^" not in str(error.value)
 
 
+def test_last_words_hold_nothing_that_a_terminal_would_obey(tmp_path: Path) -> None:
+    program = r"import os; os.write(1, b'\x1b[31mred\x1b[0m\tand\r\n\x1b[2J\xff\0\n' + b'x' * 10**4); exit(3)"
+    with pytest.raises(TeacherError) as error:
+        Servers(teacher("{python}", "-c", program), tmp_path).__enter__()
+    _, *last = str(error.value).splitlines()
+    assert last == ["red and", "\ufffd[2J\ufffd\ufffd", "x" * 500 + " ..."]
+
+
 def test_a_command_that_is_not_there_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match=r"status 127 .*\n.*no-such-server cannot be started: No such file"):
         Servers(teacher("no-such-server", "{port}"), tmp_path).__enter__()
@@ -227,6 +237,45 @@ def test_a_port_that_is_taken_is_passed_over(tmp_path: Path, said: list[str]) ->
         with Servers(config, tmp_path, say=said.append) as servers:
             assert [int(url.split(":")[2].removesuffix("/v1")) for url in servers.urls] == [port + 1, port + 2]
     assert f"server 0: port {port} is taken, so it listens at {port + 1}" in said
+
+
+def test_a_port_that_another_program_takes_meanwhile_is_given_up(tmp_path: Path, said: list[str]) -> None:
+    begun, taken = tmp_path / "begun", tmp_path / "taken"
+    command = f"touch {begun}; until test -e {taken}; do sleep 0.02; done; exec {' '.join(ENDPOINT)}"
+    config = teacher("sh", "-c", command)
+    servers = Servers(config, tmp_path / "logs", say=said.append)
+
+    def take() -> None:
+        wait_until(begun.exists)
+        # It knows no GET, so it is not taken for ours.
+        with http.server.HTTPServer(("127.0.0.1", config.vllm.port), http.server.BaseHTTPRequestHandler) as other:
+            taken.touch()
+            while not given_up.is_set():
+                other.timeout = 0.05
+                other.handle_request()
+
+    given_up = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(take)
+        try:
+            with servers:
+                assert servers.urls == (f"http://127.0.0.1:{config.vllm.port + 1}/v1",)
+        finally:
+            given_up.set()
+        other.result(30)
+    assert "server 0 lost its port to another program; restart 1 of 3" in said
+
+
+def test_who_can_be_told_nothing_any_more_still_has_servers(tmp_path: Path) -> None:
+    def closed(line: str) -> None:
+        raise BrokenPipeError(line)
+
+    with Servers(teacher(), tmp_path, say=closed) as servers:
+        [url] = servers.urls
+        [keeper] = keepers()
+        os.kill(server_of(keeper), signal.SIGKILL)
+        wait_until(lambda: keepers() not in ([keeper], []) and servers.urls == (url,))
+        assert models(url) == ["test-model"]
 
 
 def test_a_start_waits_until_the_servers_of_an_earlier_one_are_gone(tmp_path: Path, said: list[str]) -> None:

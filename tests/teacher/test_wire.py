@@ -18,6 +18,9 @@ def answer(message: Any, finish_reason: Any = "stop", **more: Any) -> bytes:
     return json.dumps({"choices": [{"message": message, "finish_reason": finish_reason}], **more}).encode()
 
 
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "b"}]}
+
+
 @pytest.mark.parametrize(
     ("content", "text", "finish_reason", "reasoning"),
     [
@@ -37,6 +40,9 @@ def answer(message: Any, finish_reason: Any = "stop", **more: Any) -> bytes:
         (answer({"content": "<think>b"}), "<think>b", "stop", None),
         (answer({"content": "a <think>b</think>"}), "a <think>b</think>", "stop", None),
         (answer({"content": "<think>a</think>", "reasoning_content": "b"}), "<think>a</think>", "stop", "b"),
+        (answer({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}), "ab", "stop", None),
+        (answer({"content": [THOUGHT, {"type": "text", "text": "a"}]}), "a", "stop", "b"),
+        (answer({"content": None, "tool_calls": [{"id": "1"}]}, "tool_calls"), "", "tool_calls", None),
     ],
 )
 def test_what_a_reply_says(content: bytes, text: str, finish_reason: str, reasoning: str | None) -> None:
@@ -56,6 +62,8 @@ def test_what_a_reply_says(content: bytes, text: str, finish_reason: str, reason
         (b'{"choices": [{"message": null}]}', "bad_response"),
         (b'{"error": {"message": "overloaded"}}', "bad_response"),
         (answer({"content": ["a"]}), "bad_response"),
+        (answer({"content": [{"type": "image_url", "image_url": {}}]}), "bad_response"),
+        (answer({"content": [{"type": "text", "text": None}]}), "bad_response"),
         (b"[" * 100_000, "bad_response"),
         (answer({"content": "ha"}, "abort"), "server_error"),
         (answer({"content": "ha"}, "error"), "server_error"),
@@ -72,6 +80,14 @@ def test_token_counts() -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 3}}
     replies = wire.parse(answer({"content": "a"}, usage=usage, model="m"), ["k"])
     assert replies == [Completion("k", "a", "stop", None, "m", 5, 3, 7)]
+
+
+@pytest.mark.parametrize("count", [-1, 5.0, "5", True, None, 1 << 63, 10**400])
+def test_a_token_count_that_can_be_none_is_not_known(count: Any) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": count}}
+    assert wire.parse(answer({"content": "a"}, usage=usage), ["k"]) == [
+        Completion("k", "a", "stop", completion_tokens=7)
+    ]
 
 
 def choices(*texts: str, usage: Any = None, cut: str = "stop") -> bytes:
@@ -164,7 +180,9 @@ def test_retry_after_as_a_date() -> None:
         (b'{"detail": [{"loc": ["body"]}]}', '[{"loc": ["body"]}]'),
         (b"too\n  long", "too long"),
         (b'{"a": 1}', '{"a": 1}'),
+        (b'{"error": "\\u001b[2Jtoo\\u0007 long"}', "[2Jtoo long"),  # nothing that a terminal would obey
         (b"", ""),
+        (b" " * 99_999 + b"too long" * 100_000, "t"),
     ],
 )
 def test_the_message_of_an_error(content: bytes, message: str) -> None:
