@@ -13,7 +13,7 @@ from curator_sdg.config import Config
 from curator_sdg.current import Current
 from curator_sdg.rundir import STEPS, RunDir
 from curator_sdg.seeds.repeats import task_of
-from curator_sdg.steps import Dependencies
+from curator_sdg.steps import Dependencies, unnamed
 
 
 def changes(run: RunDir, config: Config, depends: Dependencies, current: Current) -> list[str]:
@@ -72,23 +72,31 @@ def reasons(before: Path, config: Config, depends: Dependencies) -> Iterator[str
     if not old_depends:
         yield "an earlier version of this package made them"
         return
-    changed = {
-        name: None
-        for step in STEPS
-        for name in depends[step].keys() | (old_depends.get(step) or {}).keys()
-        if depends[step].get(name) != (old_depends.get(step) or {}).get(name)
-    }
+    changed: set[tuple[str, str]] = set()  # names now and before, which differ where another teacher is asked
+    for step in STEPS:
+        now, then = (
+            {unnamed(name): (name, digest) for name, digest in of.get(step, {}).items()}
+            for of in (depends, old_depends)
+        )
+        for name in now.keys() | then.keys():
+            (is_called, digest), (was_called, before_digest) = now.get(name, (name, "")), then.get(name, (name, ""))
+            if digest != before_digest:
+                changed.add((is_called, was_called))
     old, new = _flat(document), _flat(config.model_dump(mode="json"))
     keys = [key for key in new.keys() | old.keys() if old.get(key) != new.get(key)]
     # Not every key of a section matters to its step, but one that does not is no reason.
-    for name in sorted(changed):
+    for name, former in sorted(changed):
+        if name != former:
+            yield f"{name} is {_short(new.get(name))}, {former} was {_short(old.get(former))}"
+            continue
         own = sorted(key for key in keys if key == name or key.startswith(f"{name}."))
         if own:
             yield from (f"{key} is {_short(new.get(key))}, was {_short(old.get(key))}" for key in own)
         else:
             yield f"{name} changed"
-    if "run.limit" in keys:
-        yield f"run.limit is {_short(new.get('run.limit'))}, was {_short(old.get('run.limit'))}"
+    for key in ("run.limit", "run.accepted_per_task"):  # parts of what a shard is made from, not of how
+        if key in keys:
+            yield f"{key} is {_short(new.get(key))}, was {_short(old.get(key))}"
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -212,7 +212,7 @@ def serve(
 ) -> None:
     """Start a teacher's vLLM servers on this machine for runs on others, until Ctrl-C or SIGTERM."""
     from curator_sdg.config import load  # noqa: PLC0415
-    from curator_sdg.teacher.serve import serve as keep  # noqa: PLC0415
+    from curator_sdg.teacher.servers.serve import serve as keep  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -418,7 +418,7 @@ def ledger(
 ) -> None:
     """Account for every row of a run, from its shards, and for what they cost.
 
-    Exit status: 0 every row is settled; 1 an error, or the figures do not balance; 3 rows are pending.
+    Exit status: 0 every row is settled; 1 an error, or the figures do not balance; 3 rows are pending or not read yet.
     """
     from curator_sdg.current import compute_ledger  # noqa: PLC0415
     from curator_sdg.report.tables import ledger_table  # noqa: PLC0415
@@ -433,7 +433,7 @@ def ledger(
     else:
         _out.print(ledger_table(accounts, width=_out.width))
     accounts.check()
-    if accounts.pending:
+    if accounts.pending or not accounts.steps:  # a run that has only just begun is not done
         raise typer.Exit(PENDING)
 
 

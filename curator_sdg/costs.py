@@ -1,7 +1,8 @@
 """The bill of a run: what its journal comes to, and how that divides into accepted questions, rejects and the rest.
 
-An accepted question is one that is in the package, in whatever variants; its tokens are those of all requests that
-were made for it, the votes included that are not packaged. The rest is what belongs to neither: rows that are pending
+An accepted question is one that is in the package, in whatever variants, or, while its shard is not packaged yet, one
+that passed all checks; its tokens are those of all requests that were made for it, the votes included that are not
+packaged. The rest is what belongs to neither: rows that are pending
 or surplus, replies that were set aside or belong to earlier settings, retries that were paid for twice.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 from curator_sdg.config import Asking, Config, Price
 from curator_sdg.spent import ASKING, Rows, ShardSpent, Spent, add_rows, one_a_question
 from curator_sdg.store import Shard, read_columns
-from curator_sdg.teacher.usage import Usage, add_up, cost_of, total
+from curator_sdg.teacher.journal.usage import Usage, add_up, cost_of, total
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def bill(
     """
     by_model = add_up(journal.values())
     whole, cost = total(by_model), cost_of(by_model, tariff.prices)
-    accepted = add_rows(shard.out for shard in steps.get("package", {}).values())
+    accepted = add_rows(shard.out for shard in {**steps.get("curate", {}), **steps.get("package", {})}.values())
     rejected = {
         (step, reason): rows
         for step, shards in steps.items()
@@ -123,7 +124,8 @@ def _minus(whole: Usage, part: Usage) -> Usage:
 
 def _less(cost: float | None, *parts: float | None) -> float | None:
     known = [part for part in parts if part is not None]
-    return None if cost is None or len(known) < len(parts) else cost - sum(known)
+    # A millionth of a millionth is what adding up in another order comes to.
+    return None if cost is None or len(known) < len(parts) else round(cost - sum(known), 12) + 0.0
 
 
 def _per(cost: float | None, count: float) -> float | None:

@@ -14,11 +14,12 @@ from curator_sdg.config import Config
 from curator_sdg.costs import Tariff, bill, spent_of
 from curator_sdg.identity import stable_hash
 from curator_sdg.ledger import Ledger, StepAccount, step_account
-from curator_sdg.quota import Quota, Standing, first_rows, rows_by_task, rows_in_all
+from curator_sdg.quota import Packed, Quota, Standing, first_rows, rows_by_task, rows_in_all
 from curator_sdg.retries import Retries
 from curator_sdg.rundir import INPUTS, STEPS, RunDir, fan_out, waves
+from curator_sdg.seeds.repeats import task_of
 from curator_sdg.store import Shard, list_shards, read_json, shard_name
-from curator_sdg.teacher.usage import journal_usage
+from curator_sdg.teacher.journal.usage import journal_usage
 
 
 class Current:
@@ -39,7 +40,7 @@ class Current:
         self._place: dict[str, int] = {}  # of each among them
         self._compared: list[str] = []  # by place: digest of all that a shard is deduplicated against, and of itself
         self._retries = Retries(run.retries)
-        self._first: dict[str, dict[str, dict[str, int]]] = {}  # by step and shard; see first()
+        self._first: dict[str, dict[str, Packed]] = {}  # by step and shard; see first()
 
     def found(self, step: str) -> dict[str, Shard]:
         """Return all published shards of a step by name, current or not, in order."""
@@ -105,16 +106,17 @@ class Current:
         if wanted is None or step not in ("generate", "package"):
             return {}
         if step not in self._first:
-            names = list(self.shards("seeds"))
-            inputs = [self.get(INPUTS[step][0], name) for name in names]
-            rows = [rows_by_task(shard) if shard is not None else {} for shard in inputs]
-            allowed = self.quota(wanted).asked() if step == "generate" else wanted
-            self._first[step] = dict(zip(names, first_rows(rows, allowed), strict=True))
-        return self._first[step].get(name, {})
+            seeds = self.shards("seeds")
+            inputs = [self.get(INPUTS[step][0], name) for name in seeds]
+            rows = (rows_by_task(shard) if shard is not None else {} for shard in inputs)
+            allowed = self.quota(wanted).asked(rows_in_all(seeds.values())) if step == "generate" else wanted
+            self._first[step] = dict(zip(seeds, map(Packed.of, first_rows(rows, allowed)), strict=True))
+        first = self._first[step].get(name)
+        return {} if first is None else first.unpacked()
 
     def quota(self, wanted: int) -> Quota:
         """Return how far each task's seeds are asked about, for ``wanted`` questions of each."""
-        return Quota(self._run.quota, wanted, self._config.generate.questions_per_seed)
+        return Quota(self._run.quota, wanted, self._config.generate.questions_per_seed, self.fingerprint("enrich"))
 
     def asked(self, name: str) -> int:
         """Return how many seeds of a shard are asked about."""
@@ -127,14 +129,17 @@ class Current:
         wanted = self._config.run.accepted_per_task
         if wanted is None:
             return {}
-        return {task: at._asdict() for task, at in self.standings().items() if at.accepted < wanted}
+        collected = map(task_of, self.shards("collect"))
+        none = {task: Standing(0, 0, 0) for task in (*collected, *(read_json(self._run.failed_tasks) or {}))}
+        at = {**none, **self.standings()}
+        return {task: at[task]._asdict() for task in sorted(at) if at[task].accepted < wanted}
 
     def standings(self) -> dict[str, Standing]:
         """Return where each task is on the way to its number of accepted questions."""
         seeds, accepted = (rows_in_all(self.shards(step).values()) for step in ("seeds", "curate"))
         wanted = self._config.run.accepted_per_task
-        asked = self.quota(wanted).asked() if wanted is not None else seeds
-        return {task: Standing(n, min(n, asked.get(task, 0)), accepted[task]) for task, n in sorted(seeds.items())}
+        asked = self.quota(wanted).asked(seeds) if wanted is not None else seeds
+        return {task: Standing(n, asked[task], accepted[task]) for task, n in sorted(seeds.items())}
 
     def _compared_with(self, name: str) -> str | None:
         """Return a digest of all seeds and of the questions up to and with those of a shard.

@@ -25,7 +25,7 @@ from curator_sdg.store import (
     remove_shard,
     writing,
 )
-from curator_sdg.teacher.journal import PLAIN, SEALED
+from curator_sdg.teacher.journal.shard import PLAIN, SEALED
 
 _MARK = "from.json"
 

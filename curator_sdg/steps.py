@@ -96,12 +96,22 @@ def dependencies(config: Config) -> Dependencies:
 
 
 def fingerprints(depends: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Return each step's fingerprint, of what it depends on and of the step before."""
+    """Return each step's fingerprint, of what it depends on and of the step before.
+
+    Another name for a teacher is no other teacher.
+    """
     chained: dict[str, str] = {}
     upstream = ""
     for step in STEPS:
-        upstream = chained[step] = stable_hash(step, depends[step], upstream)
+        found = {unnamed(name): digest for name, digest in depends[step].items()}
+        upstream = chained[step] = stable_hash(step, found, upstream)
     return chained
+
+
+def unnamed(name: str) -> str:
+    """Return what a step depends on with the key of the default teacher instead of another one's."""
+    key, _, field_name = name.rpartition(".")
+    return f"teacher.{field_name}" if key.startswith("teachers.") else name
 
 
 def _teacher(config: Config, step: Asking) -> dict[str, Any]:

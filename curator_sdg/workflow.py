@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import yaml
 from nemo_curator.pipeline import Pipeline
@@ -52,10 +53,11 @@ from curator_sdg.seeds.stages import SourceTask
 from curator_sdg.shards import SOURCE_ERROR, shard_task
 from curator_sdg.steps import Context, Stages, check, dependencies, fingerprints, place, step_stages
 from curator_sdg.store import Shard, clean_leftovers, publish_file, read_json, remove_shard
-from curator_sdg.teacher import Teacher, launch, make_teacher
+from curator_sdg.teacher import Teacher, make_teacher
 from curator_sdg.teacher.budget import Budget
-from curator_sdg.teacher.places import Places
-from curator_sdg.teacher.servers import serving
+from curator_sdg.teacher.dispatch.places import Places
+from curator_sdg.teacher.servers import launch
+from curator_sdg.teacher.servers.supervisor import serving
 from curator_sdg.waves import LOG_LEVEL, Waves
 
 if TYPE_CHECKING:
@@ -265,6 +267,8 @@ class Run:
             if asking := [step for step in steps if step != "curate"]:
                 self.ask(asking)
             if "curate" not in steps:
+                if wanted is not None and "generate" in steps:
+                    self.progress.say("no further round: what is accepted is known after the step curate")
                 return
             self.do("curate")
             if wanted is None or self.stopped or not self._next_round(wanted):
@@ -277,10 +281,15 @@ class Run:
         if any(current.missing(step, name) for step in ("generate", "enrich", "curate") for name in names):
             return False  # what is pending may still be accepted
         standings = current.standings()
-        if not current.quota(wanted).go_on(standings):
+        more = current.quota(wanted).go_on(standings)
+        if not more:
             return False
-        short = sum(at.accepted < wanted and at.asked < at.seeds for at in standings.values())
-        self.progress.say(f"another round: {short:,} tasks have fewer than {wanted:,} accepted questions")
+        missing = sum(wanted - standings[task].accepted for task in more)
+        tasks = "1 task has" if len(more) == 1 else f"{len(more):,} tasks have"
+        self.progress.say(
+            f"another round: {tasks} fewer than {wanted:,} accepted questions, {missing:,} are missing; "
+            f"{sum(more.values()):,} more seeds are asked about"
+        )
         return True
 
     def ask(self, steps: Collection[str] = ("generate", "dedup", "enrich")) -> None:
@@ -308,7 +317,7 @@ class Run:
             key, section = self.config.key_of(step), self.config.teacher_of(step)
             wanted = step in steps and any(current.missing(step, name) for name in names)
             if section.engine == "vllm" and wanted and key not in self.context.teachers:
-                folder = self.dir.servers / key.replace(".", "-")
+                folder = self.dir.servers / quote(key, safe="")  # a name may be that of a model: org/model
                 served = self._servers.enter_context(serving(section, folder, self.progress.say))
                 self.context = replace(self.context, teachers={**self.context.teachers, key: served})
 

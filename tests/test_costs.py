@@ -107,13 +107,39 @@ def test_the_summary_has_one_line_for_tokens_and_one_for_money() -> None:
     assert usage_text(the_bill()) == (
         "70 replies, 7,000,000 prompt (14% cached) and 1,400,000 completion tokens\n"
         "13.00 in all, 2.60 an accepted question, 21.67 a million accepted tokens; "
-        "rejects cost 4.25 (generate 1.40, enrich 2.85)"
+        "rejects cost 4.25 (generate 1.40, enrich 2.85); what is pending, surplus or of earlier settings cost 4.00"
     )
 
 
+def test_what_is_not_packaged_yet_is_accepted_once_it_passed_all_checks() -> None:
+    shards = {"a": ShardSpent(KEPT.plus(KEPT)), "b": ShardSpent(KEPT)}
+    both = the_bill(steps={**STEPS, "curate": shards})
+    assert both["accepted"]["questions"] == 10, "five in the package, five whose shard is not packaged"
+    before = the_bill(steps={**STEPS, "curate": shards, "package": {}})
+    assert before["accepted"]["questions"] == 15
+    assert before["cost_per_accepted_question"] == pytest.approx(13 / 15)
+    for found in (both, before):
+        parts = [found["accepted"], *found["rejected"], found["other"]]
+        assert sum(part["cost"] for part in parts) == pytest.approx(found["cost"])
+
+
+def test_where_nothing_is_left_the_rest_costs_nothing_to_the_last_digit() -> None:
+    tenth = Rows(1, {"generate": Spent(1, 100_000)})
+    journal = {"generate": {"large": Usage(3, 0, 300_000)}}
+    steps = {"generate": {"a": ShardSpent(Rows(), {"cut": tenth, "tie": tenth})}, "package": {"a": ShardSpent(tenth)}}
+    found = the_bill({"large": Price(prompt=1, completion=1)}, journal, steps)
+    assert str(found["other"]["cost"]) == "0.0"
+
+
+def test_the_model_without_a_price_is_named() -> None:
+    text = usage_text(the_bill({**PRICES, "small": None}))
+    assert text.endswith("the cost is not known, for no price is set for small")
+
+
 def test_without_a_price_the_summary_has_tokens_only() -> None:
-    text = usage_text(the_bill({}))
-    assert text.splitlines()[1:] == ["completion tokens of rejects: 440,000 (generate 80,000, enrich 360,000)"]
+    rejects, rest = usage_text(the_bill({})).splitlines()[1].split("; ")
+    assert rejects == "completion tokens of rejects: 440,000 (generate 80,000, enrich 360,000)"
+    assert rest == "what is pending, surplus or of earlier settings took 360,000"
     assert usage_text(the_bill({**PRICES, "gone": None}, journal={}, steps={})) == (
         "0 replies, 0 prompt and 0 completion tokens\n0 in all"
     )

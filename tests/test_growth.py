@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from curator_sdg.teacher.segment import read_segment
+from curator_sdg.teacher.journal.segment import read_segment
 from tests.endpoint import running_endpoint
 from tests.runs import TASKS, alive, children, ledger, package_digest, run, start, wait_until, write_config
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from curator_sdg.errors import StoreError
-from curator_sdg.quota import Quota, Standing, first_rows
+from curator_sdg.quota import Packed, Quota, Standing, first_rows
 from tests.benchmarks.rows import TASKS, write_mirror
 from tests.endpoint import running_endpoint
 from tests.runs import ledger, run, write_config
@@ -28,9 +29,10 @@ def play(quota: Quota, seeds: int, share: float, draw: random.Random) -> list[in
     """Ask about a task's seeds round by round; return how many were asked about after each."""
     fates = [draw.random() < share for _ in range(seeds * quota.per_seed)]
     quota.begin({"task": seeds})
-    asked = [quota.asked()["task"]]
-    while quota.go_on({"task": Standing(seeds, asked[-1], sum(fates[: asked[-1] * quota.per_seed]))}):
-        asked.append(quota.asked()["task"])
+    asked = [quota.asked({"task": seeds})["task"]]
+    while more := quota.go_on({"task": Standing(seeds, asked[-1], sum(fates[: asked[-1] * quota.per_seed]))}):
+        asked.append(quota.asked({"task": seeds})["task"])
+        assert more == {"task": asked[-1] - asked[-2]}
     return asked
 
 
@@ -62,16 +64,59 @@ def test_a_task_of_which_nothing_is_accepted_is_not_asked_about_whole_at_once(tm
 def test_a_task_that_comes_later_begins_and_the_others_stay(tmp_path):
     first = quota(tmp_path, 10)
     first.begin({"a": 100})
-    before = first.asked()
+    first.go_on({"a": Standing(100, first.asked({"a": 100})["a"], 5)})
+    before = first.asked({"a": 100})
     first.begin({"a": 100, "b": 3})
-    assert first.asked() == {**before, "b": 3}
+    assert first.asked({"a": 100, "b": 3}) == {**before, "b": 3}
+    assert first.asked({"a": 7}) == {"a": 7}, "its seeds became fewer"
 
 
-@pytest.mark.parametrize("text", ['{"asked": {"a": "x"}}', "[]", '{"asked": {"a": -1}}', "{}"])
+def test_what_will_be_asked_is_known_before_it_is_written(tmp_path):
+    seeds = {"a": 100, "b": 3}
+    known = quota(tmp_path, 10).asked(seeds)
+    assert not list(tmp_path.iterdir())
+    quota(tmp_path, 10).begin(seeds)
+    assert quota(tmp_path, 10).asked(seeds) == known
+
+
+def test_a_number_lowered_between_rounds_pays_for_no_more_than_it_needs(tmp_path):
+    seeds = {"task": 10_000}
+    quota(tmp_path, 1_000).begin(seeds)
+    fresh = quota(tmp_path / "other", 10).asked(seeds)
+    assert quota(tmp_path, 10).asked(seeds) == fresh
+    quota(tmp_path, 10).begin(seeds)
+    assert quota(tmp_path, 1_000).asked(seeds) == fresh, "a higher one goes on from there"
+
+
+def test_a_number_lowered_after_the_last_round_has_nothing_made_anew(tmp_path):
+    seeds = {"task": 10_000}
+    quota(tmp_path, 1_000).begin(seeds)
+    asked = quota(tmp_path, 1_000).asked(seeds)
+    assert not quota(tmp_path, 1_000).go_on({"task": Standing(10_000, asked["task"], 1_000)})
+    assert quota(tmp_path, 10).asked(seeds) == asked
+
+
+def test_rounds_begin_anew_for_other_questions(tmp_path):
+    seeds = {"task": 10_000}
+    path = tmp_path / "quota.json"
+    assert play(Quota(path, 100, 1, "a prompt"), 10_000, 0.1, random.Random(1))[-1] > 900
+    assert Quota(path, 100, 1, "another").asked(seeds) == quota(tmp_path / "other", 100).asked(seeds)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"wanted": 1, "asked": {"a": "x"}}', "[]", '{"wanted": 1, "asked": {"a": -1}}', "{}", '{"asked": {}}']
+)
 def test_a_damaged_file_is_named(tmp_path, text):
     (tmp_path / "quota.json").write_text(text)
     with pytest.raises(StoreError, match=r"quota\.json"):
-        quota(tmp_path).asked()
+        quota(tmp_path).asked({"a": 1})
+
+
+def test_numbers_by_task_are_kept_small_and_come_back_as_they_were():
+    shards = [{f"task-{n % 700}": n for n in range(start, start + 400)} for start in range(0, 4000, 100)]
+    packed = list(map(Packed.of, shards))
+    assert [one.unpacked() for one in packed] == shards
+    assert all(sys.getsizeof(one.tasks) + sys.getsizeof(one.numbers) < 4_000 for one in packed)
 
 
 def test_the_first_rows_of_each_task_are_taken_whatever_shards_they_are_in():
@@ -153,6 +198,15 @@ def test_a_run_packages_exactly_so_many_of_each_task_and_says_what_is_short(mirr
         grown = questions(mirror / "run")
         assert {task: len(grown[task]) for task in TASKS} == dict.fromkeys(TASKS, 40)
         assert all(grown[task][:30] == found[task] for task in TASKS)
+        assert "run.accepted_per_task is 40, was 30" in " ".join(more.stderr.split())
+        assert "another round: " in more.stderr
+
+        asked = sum(endpoint.stats()["asked"].values())
+        fewer = run("run", config)
+        assert fewer.returncode == 0, fewer.stderr
+        assert questions(mirror / "run") == found
+        assert "made anew: package" in " ".join(fewer.stderr.split()), "nothing but the package"
+        assert sum(endpoint.stats()["asked"].values()) == asked
         assert max(endpoint.stats()["asked"].values()) == 1, "something was asked twice"
 
 
@@ -184,3 +238,30 @@ def test_a_budget_that_ends_a_round_ends_the_run_and_a_higher_one_goes_on_with_i
     assert {task: len(found[task]) for task in TASKS} == dict.fromkeys(TASKS, 30)
     ended = json.loads((mirror / "run" / "quota.json").read_text())
     assert all(ended["asked"][task] >= n for task, n in begun["asked"].items())
+
+
+@pytest.mark.slow
+def test_other_prompts_and_fewer_wanted_pay_for_no_more_than_a_fresh_run(mirror):
+    with running_endpoint(maker=MAKER, garbage=0.2) as endpoint:
+        config = config_for(mirror, endpoint.url, 60)
+        assert run("run", config).returncode == 0
+        other = ["--set", "run.accepted_per_task=10", "--set", "generate.questions_per_seed=2"]
+        changed = run("run", config, *other)
+        assert changed.returncode == 0, changed.stderr
+        fresh = run("run", config, *other, "--run-dir", mirror / "fresh")
+        assert fresh.returncode == 0, fresh.stderr
+    assert questions(mirror / "run") == questions(mirror / "fresh")
+    one, two = ledger(mirror / "run"), ledger(mirror / "fresh")
+    assert [step(one, name) for name in ("generate", "enrich")] == [step(two, name) for name in ("generate", "enrich")]
+
+
+@pytest.mark.slow
+def test_a_task_without_any_seed_is_short_too(mirror):
+    file = mirror / "mirror" / "allenai__openbookqa" / "main" / "train.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps({**row, "answerKey": "Z"}) + "\n" for row in rows))
+    with running_endpoint(maker=MAKER) as endpoint:
+        done = run("run", config_for(mirror, endpoint.url, 5))
+    assert done.returncode == 0, done.stderr
+    assert "openbookqa: 0 of 5 accepted questions; it has no seeds" in " ".join(done.stderr.split())
+    assert ledger(mirror / "run")["short"] == {"openbookqa": {"accepted": 0, "asked": 0, "seeds": 0}}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from curator_sdg.teacher.segment import read_segment
+from curator_sdg.teacher.journal.segment import read_segment
 from tests.endpoint import running_endpoint
 from tests.runs import ROOT, environment, ledger, run, start, wait_until, workers, write_config
 

@@ -26,7 +26,7 @@ from curator_sdg.retries import Retries
 from curator_sdg.teacher import ShardJournal, acquire, release
 from curator_sdg.teacher.base import Completion, Message, Outcome, Request
 from curator_sdg.teacher.budget import Budget
-from curator_sdg.teacher.report import Status
+from curator_sdg.teacher.dispatch.report import Status
 from curator_sdg.teacher.tokens import estimate_messages
 
 TOPIC = "curator-sdg-teacher"  # under which a teacher worker announces its figures

@@ -12,9 +12,12 @@ without piloted seeds the mean of all is all that is known.
 
 **The interval** is the normal approximation, estimate -+ 1.645 standard errors for 90 %. The variance is that of the
 estimated means, times the seeds still to come squared, and that of the sum over these seeds; what piloted seeds came
-to is known and has none. It holds for the pilot's settings and the endpoint as it was: what differs between the pilot
-and the rest by more than chance (a teacher that changes, a cache that fills, questions that repeat more of the others
-the more there are) is in no interval.
+to is known and has none. A small pilot may show nothing of what goes wrong now and then, and then no spread either; so
+the spread has one more seed in it, after which nothing came; of a few dozen seeds it is a rough one all the same.
+
+It holds for the pilot's settings and the endpoint as it was: what differs between the pilot and the rest by more than
+chance (a teacher that changes, a cache that fills, questions that repeat more of the others the more there are) is in
+no interval.
 """
 
 from __future__ import annotations
@@ -73,12 +76,14 @@ class Totals:
     Attributes:
         values: The estimates.
         floor: What is known to be reached already.
+        ceiling: What cannot be exceeded: no more questions are accepted than asked for.
         variance: From chance that is this task's own.
         common: Weight of the mean of all tasks in the estimate, whose error all tasks share.
     """
 
     values: Vector
     floor: Vector
+    ceiling: Vector
     variance: Vector
     common: Vector
 
@@ -87,6 +92,7 @@ class Totals:
         return Totals(
             self.values + other.values,
             self.floor + other.floor,
+            self.ceiling + other.ceiling,
             self.variance + other.variance,
             self.common + other.common,
         )
@@ -113,7 +119,9 @@ class Estimator:
         # Without two seeds of any task the spread over all of them is the best there is.
         self._within = inner / (n - tasks) if n > tasks else everything.scatter / max(n - 1, 1)
         self._between = self._variance_between(everything, tasks)
-        self._mean_error = (np.diag(self._within) / max(n, 1)) + self._between * self._clumping(n)
+        # The spread that one more seed would add after which nothing came.
+        self._unseen = np.outer(self._mean, self._mean) / max(n, 1)
+        self._mean_error = np.diag(self._within + self._unseen) / max(n, 1) + self._between * self._clumping(n)
 
     def _variance_between(self, everything: Moments, tasks: int) -> Vector:
         """Return the variance of the tasks' true means; Bühlmann and Straub's estimator, not below zero."""
@@ -146,10 +154,13 @@ class Estimator:
         slope = -change / seeds * mean if seeds else np.zeros(len(self.figures))
         spread = self._spread(known, slope)
         own = weight**2 * spread / max(known.n, 1) + (1 - weight) ** 2 * (self._between + slope**2 * self._between[at])
+        ceiling = np.full(len(self.figures), np.inf)
+        ceiling[at] = min(scope.seeds * scope.per_seed, math.inf if scope.wanted is None else scope.wanted)
+        floor = np.minimum(floor, ceiling)  # a pilot may have accepted more than is wanted
         values, variance, common = floor + more * mean, more**2 * own + more * spread, more * (1 - weight)
         if scope.wanted is not None and values[at] >= scope.wanted:  # the others are surplus
             values[at], variance[at], common[at] = scope.wanted, 0.0, 0.0
-        return Totals(values, floor, variance, common)
+        return Totals(values, floor, ceiling, variance, common)
 
     def seeds(self, task: str, scope: Scope) -> Interval:
         """Return how many seeds of a task are asked about."""
@@ -188,7 +199,8 @@ class Estimator:
         at = self.figures.index(figure)
         error = math.sqrt(totals.variance[at] + totals.common[at] ** 2 * self._mean_error[at])
         value = float(totals.values[at])
-        return Interval(value, max(float(totals.floor[at]), value - _Z * error), value + _Z * error)
+        low, high = float(totals.floor[at]), float(totals.ceiling[at])
+        return Interval(value, max(low, value - _Z * error), max(value, min(high, value + _Z * error)))
 
     def _known(self, task: str) -> Moments:
         return self._of.get(task, self._empty)
@@ -203,7 +215,7 @@ class Estimator:
 
     def _spread(self, known: Moments, slope: Vector) -> Vector:
         """Return the variance between a task's seeds of each figure less ``slope`` times its accepted questions."""
-        pooled = (known.scatter + _PRIOR_SEEDS * self._within) / (max(known.n - 1, 0) + _PRIOR_SEEDS)
+        pooled = (known.scatter + _PRIOR_SEEDS * self._within) / (max(known.n - 1, 0) + _PRIOR_SEEDS) + self._unseen
         at = self._accepted
         spread: Vector = np.diag(pooled) - 2 * slope * pooled[:, at] + slope**2 * pooled[at, at]
         return np.maximum(0.0, spread, out=spread)

@@ -36,6 +36,7 @@ class Pilot:
         cut: Seeds that stayed and that went when they were cut, by task.
         whole: Whether all seeds there are have been cut.
         withheld: Tasks of which no seed is used.
+        failed: Tasks whose rows could not be loaded.
         uncounted: Rows of which some token count is not known: tokens and cost cannot be planned then.
         waiting: Shards that have begun, but are not through all steps.
     """
@@ -45,6 +46,7 @@ class Pilot:
     cut: dict[str, tuple[int, int]] = field(default_factory=dict)
     whole: bool = False
     withheld: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
     uncounted: int = 0
     waiting: int = 0
 
@@ -68,7 +70,7 @@ def read_pilot(config: Config, tariff: Tariff) -> Pilot:
     """
     run = RunDir(config.run.dir.absolute())
     current = Current(run, config, run_document(run)["fingerprints"])
-    pilot = Pilot()
+    pilot = Pilot(failed=set(read_json(run.failed_tasks) or ()))
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         _collected(pilot, current)
         for kept, gone, withheld in threads.map(_cut, current.shards("seeds").values()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -17,10 +17,10 @@ from curator_sdg.planning.scope import SeedCounts, count_seeds
 from curator_sdg.planning.speed import Speed, measured
 from curator_sdg.rundir import RunDir
 from curator_sdg.steps import dependencies
-from curator_sdg.teacher.usage import add_up, cost_of, journal_usage, total
+from curator_sdg.teacher.journal.usage import add_up, cost_of, journal_usage, total
 
 _SLOTS_FILLED = 10  # a pilot of fewer replies for each slot has hardly filled them
-_NAMED = 4  # differences that are told
+_NAMED = 4  # differences that are told, and tasks
 _ASKED_STEPS = ("generate", "dedup", "enrich", "curate")
 
 
@@ -30,7 +30,7 @@ class Given:
 
     Attributes:
         tokens_per_s: Completion tokens a second of all GPUs together; null: as the pilot was.
-        gpus: How many there are; null: those that ``teacher.vllm.gpus`` names, else nobody knows.
+        gpus: How many there are; null: those that ``vllm.gpus`` of the teachers name, else nobody knows.
     """
 
     tokens_per_s: float | None = None
@@ -208,8 +208,8 @@ def _time(plan: Plan, config: Config, source: Config | None, given: Given) -> No
         plan.speed = measured(RunDir(source.run.dir.absolute()).journal)
         slots = sum(teacher.max_in_flight for teacher in config.asked.values())
         plan.lower_bound = plan.speed is not None and plan.speed.replies < _SLOTS_FILLED * slots
-    named = config.teacher_of("enrich").vllm.gpus
-    plan.gpus = given.gpus or (len(named) if named else None)
+    named = sum(len(teacher.vllm.gpus or ()) for teacher in config.asked.values())  # they all work at once
+    plan.gpus = given.gpus or named or None
 
 
 def _spent(config: Config) -> dict[str, Any]:
@@ -230,12 +230,13 @@ def _differences(config: Config, source: Config) -> Iterator[str]:
 
 def _notes(plan: Plan, config: Config, counts: SeedCounts) -> Iterator[str]:
     if counts.unknown:
-        names = ", ".join(counts.unknown[:5]) + (", ..." if len(counts.unknown) > 5 else "")
-        yield f"{len(counts.unknown):,} tasks of unknown size come on top: {names}"
+        yield f"tasks of unknown size, which come on top, {len(counts.unknown):,}: {_some(counts.unknown)}"
+    if counts.failed:
+        yield f"tasks that the run could not load, which are left out, {len(counts.failed):,}: {_some(counts.failed)}"
     if not counts.certain:
         yield "seeds are reckoned from the sizes of the sources: nothing, or not all, has been read yet"
     if plan.pilot.waiting:
-        yield f"{plan.pilot.waiting:,} shards of the pilot are not through all steps, and are left out"
+        yield f"shards of the pilot that are not through all steps, and are left out: {plan.pilot.waiting:,}"
     if plan.pilot.uncounted:
         yield (
             f"tokens and cost cannot be planned: {plan.pilot.uncounted:,} rows of the pilot carry no token counts, as "
@@ -245,4 +246,8 @@ def _notes(plan: Plan, config: Config, counts: SeedCounts) -> Iterator[str]:
         keys = " and ".join(f"{key}.price" for key, teacher in config.asked.items() if teacher.price is None)
         yield f"the cost is not known: {keys} is not set"
     if plan.pilot.seeds and (unseen := [task for task in counts.of if task not in plan.pilot.moments]):
-        yield f"{len(unseen):,} tasks have no seed in the pilot; they are thought to be like the others"
+        yield f"tasks without a seed in the pilot, which are thought to be like the others: {len(unseen):,}"
+
+
+def _some(tasks: Sequence[str]) -> str:
+    return ", ".join(tasks[:_NAMED]) + (", ..." if len(tasks) > _NAMED else "")

@@ -18,11 +18,13 @@ class SeedCounts(NamedTuple):
         of: How many; not whole where a share of something is all that is known.
         unknown: Tasks of which nobody knows how many rows they have; they come on top.
         certain: Whether the seeds have been counted rather than reckoned from rows.
+        failed: Tasks that the run could not load; as things are, none of their rows will be seeds.
     """
 
     of: dict[str, float]
     unknown: tuple[str, ...]
     certain: bool
+    failed: tuple[str, ...] = ()
 
 
 def count_seeds(config: Config, selection: Selection, pilot: Pilot, read: Config | None = None) -> SeedCounts:
@@ -38,12 +40,15 @@ def count_seeds(config: Config, selection: Selection, pilot: Pilot, read: Config
     """
     same = _same_rows(config, read)
     found: dict[str, float] = {}
-    unknown = []
+    unknown, failed = [], []
     counted = True
     limits = {} if read is None else _limits(read)
     for choice in selection.chosen:
         task = choice.entry.task
         if task in pilot.withheld and task not in config.seeds.release:
+            continue
+        if task in pilot.failed and read is not None and config.seeds.data_root == read.seeds.data_root:
+            failed.append(task)
             continue
         planned, out = pilot.collected.get(task, (0, 0))
         if task in pilot.collected and (same or limits.get(task, _OTHER) == choice.limit):
@@ -56,13 +61,14 @@ def count_seeds(config: Config, selection: Selection, pilot: Pilot, read: Config
         else:
             found[task] = rows * (out / planned if planned else _usable(pilot)) * _stays(pilot, task)
     every = sum(found.values())
+    kept = {task: float(kept) for task, (kept, _) in pilot.cut.items() if kept}
     if (limit := config.run.limit) is not None and limit < every:
-        if same and read is not None and read.run.limit == limit and _kept(pilot) == limit:
-            return SeedCounts({task: float(kept) for task, (kept, _) in pilot.cut.items() if kept}, (), certain=True)
+        if same and read is not None and read.run.limit == limit and sum(kept.values()) == limit:
+            return SeedCounts(kept, (), True, tuple(failed))
         found = {task: count * limit / every for task, count in found.items()}
     elif same and read is not None and read.run.limit is None and pilot.whole:
-        return SeedCounts({task: float(kept) for task, (kept, _) in pilot.cut.items() if kept}, (), certain=True)
-    return SeedCounts({task: count for task, count in found.items() if count}, tuple(unknown), certain=counted)
+        return SeedCounts(kept, (), True, tuple(failed))
+    return SeedCounts({task: n for task, n in found.items() if n}, tuple(unknown), counted, tuple(failed))
 
 
 _OTHER = -1  # the limit of a task that a run does not have
@@ -99,7 +105,3 @@ def _usable(pilot: Pilot) -> float:
         (sum(column) for column in zip(*pilot.collected.values(), strict=True)) if pilot.collected else (0, 0)
     )
     return out / planned if planned else 1.0
-
-
-def _kept(pilot: Pilot) -> int:
-    return sum(kept for kept, _ in pilot.cut.values())

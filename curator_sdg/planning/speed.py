@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from curator_sdg.errors import StoreError
 from curator_sdg.teacher.base import Completion
-from curator_sdg.teacher.segment import read_whole, segments
-from curator_sdg.teacher.usage import segment_usage, total
+from curator_sdg.teacher.journal.segment import read_whole, segments
+from curator_sdg.teacher.journal.usage import segment_usage, total
 
 _READ = 400  # segments that are read reply by reply; of more the figures of each segment and when it was sealed do
 _AT_ONCE = 16

@@ -35,15 +35,22 @@ class _Figures(NamedTuple):
     seeds: int
     questions: int
     accepted: int
+    judged: int
+    passed: int
     spent: Rows
+
+
+_COUNTS = ("seeds", "questions", "accepted", "judged", "passed")
 
 
 def parts_of(config: Config, by: str) -> list[dict[str, Any]]:
     """Return the accounts of a run part by part, in falling order of seeds; the last one is all of it, called null.
 
-    ``questions`` are those that were asked for and came to something, accepted or rejected; ``yield`` is the share of
-    them that is accepted. Tokens are those of rows and rejects, so what was asked for rows that are pending is not
-    among them, nor what was set aside. A cost is null where a price or a count is not known.
+    ``questions`` are those that were asked for and came to something, good or rejected. ``accepted`` are in the
+    package, or, while their shard is not packaged yet, passed all checks. ``yield`` is the share of questions that
+    passed, over shards that are through all checks; null where there is none. Tokens are those of rows and rejects, so
+    what was asked for rows that are pending is not among them, nor what was set aside. A cost is null where a price or
+    a count is not known.
 
     Args:
         config: The run's, with its directory.
@@ -53,13 +60,24 @@ def parts_of(config: Config, by: str) -> list[dict[str, Any]]:
     current, tariff = Current(run, config, run_document(run)["fingerprints"]), Tariff.of(config)
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         seeds, called = _seeds(threads, by, current.shards("seeds").values())
-        spent = {step: _settled(threads, step, current.shards(step).values()) for step in ASKING}
-        accepted = _sums(threads, _questions, current.shards("package").values(), ["task"])
+        curated, generated = current.shards("curate"), current.shards("generate")
+        through = {name: shard for name, shard in generated.items() if name in curated}
+        judged = _settled(threads, "generate", through.values())
+        ahead = _settled(threads, "generate", (generated[name] for name in generated.keys() - through.keys()))
+        spent: dict[Asking, Sums] = {
+            "generate": {key: judged.get(key, Rows()).plus(ahead.get(key, Rows())) for key in {**judged, **ahead}},
+            "enrich": _settled(threads, "enrich", current.shards("enrich").values()),
+        }
+        passed = _sums(threads, _questions, curated.values(), ["task"])
+        packaged = current.shards("package")
+        unpackaged = [shard for name, shard in curated.items() if name not in packaged]
+        accepted = _sums(threads, _questions, [*packaged.values(), *unpackaged], ["task"])
     found: defaultdict[str, list[_Figures]] = defaultdict(list)
     for task in {*seeds, *(task for (task,) in {**spent["generate"], **accepted})}:
         generate, enrich = (spent[step].get((task,), Rows()) for step in ASKING)
         steps = Rows(0, {**generate.steps, **enrich.steps})
-        figures = _Figures(seeds[task], generate.rows, accepted.get((task,), Rows()).rows, steps)
+        kept, tried, good = (sums.get((task,), Rows()).rows for sums in (accepted, judged, passed))
+        figures = _Figures(seeds[task], generate.rows, kept, tried, good, steps)
         found[called.get(task, task)].append(figures)
     parts = [_part(name, figures, tariff) for name, figures in found.items()]
     parts.sort(key=lambda part: (-part["seeds"], part["name"]))
@@ -106,7 +124,7 @@ def _money(amount: float | None) -> str:
 
 
 def _part(name: str | None, figures: Sequence[_Figures], tariff: Tariff) -> dict[str, Any]:
-    seeds, questions, accepted = (sum(getattr(one, n) for one in figures) for n in ("seeds", "questions", "accepted"))
+    seeds, questions, accepted, judged, passed = (sum(getattr(one, n) for one in figures) for n in _COUNTS)
     rows = add_rows(one.spent for one in figures)
     cost = tariff.cost(rows)
     return {
@@ -114,7 +132,7 @@ def _part(name: str | None, figures: Sequence[_Figures], tariff: Tariff) -> dict
         "seeds": seeds,
         "questions": questions,
         "accepted": accepted,
-        "yield": accepted / questions if questions else None,
+        "yield": passed / judged if judged else None,
         "steps": {step: _figures(rows.at(step)) for step in ASKING},
         "cost": cost,
         "cost_per_accepted_question": cost / accepted if cost is not None and accepted else None,

@@ -87,11 +87,11 @@ def _lines(plan: Plan) -> Iterator[str]:
         if "cost" in plan.whole:
             yield _line("cost", plan.whole["cost"], money)
         yield from _time(plan)
-        if plan.spent["replies"]:
-            cost = plan.spent["cost"]
-            price = "" if cost is None else f", which cost {money(cost)}"
-            of_it = "of this, the run has" if plan.goes_on else "besides, the run has had"
-            yield f"{of_it} {plan.spent['replies']:,} replies already{price}"
+    if plan.spent["replies"]:
+        cost = plan.spent["cost"]
+        price = "" if cost is None else f", which cost {money(cost)}"
+        of_it = "of this, the run has" if plan.goes_on or not plan.whole else "besides, the run has had"
+        yield f"{of_it} {plan.spent['replies']:,} replies already{price}"
     yield from plan.notes
 
 
@@ -105,7 +105,7 @@ def _time(plan: Plan) -> Iterator[str]:
     speed = f"at {plan.speed.tokens_per_s:,.0f} completion tokens a second"
     if plan.speed.replies:
         speed += f", as measured on {plan.speed.replies:,} replies"
-    yield _line(f"hours {speed}", hours, money)
+    yield _line(speed, hours, _time_of)
     if gpu_hours is not None:
         yield _line(f"GPU-hours on {plan.gpus} GPUs", gpu_hours, money)
     if plan.lower_bound:
@@ -113,5 +113,13 @@ def _time(plan: Plan) -> Iterator[str]:
 
 
 def _line(unit: str, value: Interval, told: Callable[[float], str]) -> str:
-    span = f" ({told(value.low)} to {told(value.high)})" if value.high > value.low else ""
+    low, high = told(value.low), told(value.high)
+    span = f" ({low} to {high})" if low != high else ""
     return f"  {told(value.estimate)} {unit}{span}" if unit != "cost" else f"  cost {told(value.estimate)}{span}"
+
+
+def _time_of(hours: float) -> str:
+    minutes = hours * 60
+    if minutes < 1.5:
+        return f"{minutes * 60:.2g} s"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{money(hours)} hours"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,10 @@ Kind = Literal["rows", "rejects", "pending rows"]
 
 _LONG = ("context", "question", "options", "answer", "proposed_answer", "rationale", "text", "traces", "tests")
 _HEAD = ("task", "variant", "framing", "answer_format", "language", "share", "margin", "agrees", "obligations")
+_DEEPEST = 5  # levels of lists and records that are laid out: the time it takes grows by half with each
 _IDS = ("example_id", "question_id", "seed_id")
+# A reply must not steer the terminal, nor turn round the text about it; half of a surrogate pair cannot be written.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def select(
@@ -98,7 +102,7 @@ def rejects_text(found: Sequence[Mapping[str, Any]]) -> Group:
     panels = []
     for row in found:
         parts: list[RenderableType] = [
-            Text(f"{row['reason']}: {row['detail']}" if row["detail"] else row["reason"], style="bold"),
+            Text(safe(f"{row['reason']}: {row['detail']}" if row["detail"] else row["reason"]), style="bold"),
             Text(f"{row['step']} / {row['stage']}  {row['task']}  {row['record_id']}", style="dim"),
         ]
         replies = _replies(row["raw"] or "")
@@ -106,7 +110,7 @@ def rejects_text(found: Sequence[Mapping[str, Any]]) -> Group:
             heading = f"\nreply {number} of {len(replies)}"
             parts += [Text(heading, style="bold"), laid_out(parsed(reply))]
         if row["raw"] and not replies:
-            parts.append(Text(f"\n{row['raw']}"))
+            parts.append(Text("\n" + safe(row["raw"])))
         panels.append(Panel(Group(*parts)))
     return Group(*panels) if panels else Group("nothing to show")
 
@@ -162,9 +166,9 @@ def laid_out(value: Any) -> RenderableType:
         lines: list[RenderableType] = []
         for key, item in value.items():
             if isinstance(item, dict) or (isinstance(item, list) and not _is_short(item)):
-                lines += [Text(f"{key}:"), Padding(laid_out(item), (0, 0, 0, 2))]
+                lines += [Text(safe(f"{key}:")), Padding(laid_out(item), (0, 0, 0, 2))]
             elif item not in (None, []):
-                lines.append(Text(f"{key}: ") + _line(item))
+                lines.append(Text(safe(f"{key}: ")) + _line(item))
         return Group(*lines)
     return _line(value)
 
@@ -175,7 +179,12 @@ def _is_short(value: list[Any]) -> bool:
 
 
 def _line(value: Any) -> Text:
-    return Text(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return Text(safe(", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+
+
+def safe(text: str) -> str:
+    """Return a text without the characters that a terminal would obey rather than print."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def _replies(raw: str) -> list[str]:
@@ -185,9 +194,18 @@ def _replies(raw: str) -> list[str]:
 
 
 def parsed(text: str) -> Any:
-    """Return the JSON record or list in ``text``, or ``text`` itself."""
+    """Return the JSON record or list in ``text``; ``text`` itself where it is none, or too deep to be laid out."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return value if isinstance(value, dict | list) else text
+    return value if isinstance(value, dict | list) and _is_flat(value, _DEEPEST) else text
+
+
+def _is_flat(value: Any, levels: int) -> bool:
+    """Whether lists and records stand in each other at most so many levels deep."""
+    if not isinstance(value, dict | list):
+        return True
+    return levels > 0 and all(
+        _is_flat(item, levels - 1) for item in (value.values() if isinstance(value, dict) else value)
+    )

@@ -62,6 +62,12 @@ def usage_text(usage: Mapping[str, Any]) -> str:
             parts[-1] += f", {money(tokens)} a million accepted tokens"
     if usage["rejected"]:
         parts.append(_rejects_text(usage))
+    if usage["other"]["replies"] and not usage["other"]["uncounted"]:
+        parts.append(_other_text(usage["other"]))
+    asked = [step for step in usage["steps"] if step["replies"]]
+    unpriced = dict.fromkeys(step["model"] for step in asked if step["cost"] is None)
+    if unpriced and any(step["cost"] is not None for step in asked):
+        parts.append(f"the cost is not known, for no price is set for {' and '.join(unpriced)}")
     return "\n".join([text, "; ".join(parts)]) if parts else text
 
 
@@ -77,6 +83,14 @@ def _rejects_text(usage: Mapping[str, Any]) -> str:
     by_step = ", ".join(f"{step} {told(taken)}" for step, taken in steps.items())
     took = f"{told(sum(steps.values()))} ({by_step})"
     return f"rejects cost {took}" if name == "cost" else f"completion tokens of rejects: {took}"
+
+
+def _other_text(other: Mapping[str, Any]) -> str:
+    """Return what rows that are pending or surplus, and replies of earlier settings, took."""
+    what = "what is pending, surplus or of earlier settings"
+    if other["cost"] is None:
+        return f"{what} took {other['completion_tokens']:,}"
+    return f"{what} cost {money(other['cost'])}"
 
 
 def tasks_table(rows: Sequence[dict[str, Any]], *, width: int = _WIDE) -> Table:

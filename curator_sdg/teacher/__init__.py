@@ -3,13 +3,13 @@
 from curator_sdg.teacher.base import Completion, Failure, Message, Outcome, Refusal, Request, Teacher
 from curator_sdg.teacher.bill import Bill
 from curator_sdg.teacher.budget import Budget
-from curator_sdg.teacher.dispatch import Dispatcher
-from curator_sdg.teacher.journal import ShardJournal
+from curator_sdg.teacher.dispatch.dispatcher import Dispatcher
+from curator_sdg.teacher.dispatch.report import Status
+from curator_sdg.teacher.journal.segment import read_segment
+from curator_sdg.teacher.journal.shard import ShardJournal
+from curator_sdg.teacher.journal.usage import Usage, journal_usage
 from curator_sdg.teacher.recorded import RecordedTeacher
-from curator_sdg.teacher.report import Status
-from curator_sdg.teacher.segment import read_segment
 from curator_sdg.teacher.shared import acquire, make_teacher, release
-from curator_sdg.teacher.usage import Usage, journal_usage
 
 __all__ = [
     "Bill",

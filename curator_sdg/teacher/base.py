@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 from curator_sdg.identity import stable_hash
 
 if TYPE_CHECKING:
-    from curator_sdg.teacher.places import Place, Places
+    from curator_sdg.teacher.dispatch.places import Place, Places
 
 
 class Message(TypedDict):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from curator_sdg.errors import AskingEnded
 from curator_sdg.teacher.base import Outcome
 from curator_sdg.teacher.budget import Budget
-from curator_sdg.teacher.usage import Usage, cost_of, total
+from curator_sdg.teacher.journal.usage import Usage, cost_of, total
 
 
 class Bill:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from curator_sdg.config import Price
-from curator_sdg.teacher.usage import Usage, cost_of, total
+from curator_sdg.teacher.journal.usage import Usage, cost_of, total
 
 _RAISE = "raise it and run the same command again"
 

@@ -24,10 +24,10 @@ from curator_sdg.config import TeacherSection
 from curator_sdg.errors import ConfigError, SdgError
 from curator_sdg.identity import stable_hash
 from curator_sdg.teacher.base import Completion, Failure, Message, Outcome, Request
-from curator_sdg.teacher.dispatch import Dispatcher
-from curator_sdg.teacher.journal import ShardJournal
+from curator_sdg.teacher.dispatch.dispatcher import Dispatcher
+from curator_sdg.teacher.journal.shard import ShardJournal
+from curator_sdg.teacher.journal.usage import Usage
 from curator_sdg.teacher.shared import acquire, release
-from curator_sdg.teacher.usage import Usage
 
 _STEP = "curator"  # under which the journal keeps its replies
 # What the request itself has, and what would make the answer another than a chat completion.

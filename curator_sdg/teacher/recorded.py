@@ -7,8 +7,8 @@ from pathlib import Path
 
 from curator_sdg.errors import TeacherError
 from curator_sdg.teacher.base import Request
-from curator_sdg.teacher.places import Place, Places
-from curator_sdg.teacher.segment import PLAIN, SEALED, Reply, read_segment
+from curator_sdg.teacher.dispatch.places import Place, Places
+from curator_sdg.teacher.journal.segment import PLAIN, SEALED, Reply, read_segment
 
 
 class RecordedTeacher:

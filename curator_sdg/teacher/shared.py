@@ -18,10 +18,10 @@ from curator_sdg.epoch import Epoch
 from curator_sdg.teacher.base import Teacher
 from curator_sdg.teacher.bill import Bill
 from curator_sdg.teacher.budget import Budget
-from curator_sdg.teacher.dispatch import Dispatcher
+from curator_sdg.teacher.dispatch.dispatcher import Dispatcher
+from curator_sdg.teacher.dispatch.report import Status
+from curator_sdg.teacher.journal.usage import add_up, journal_usage
 from curator_sdg.teacher.recorded import RecordedTeacher
-from curator_sdg.teacher.report import Status
-from curator_sdg.teacher.usage import add_up, journal_usage
 
 # A run as one process sees it, which belongs to it: a forked child inherits the tables, but not the threads.
 _Run = tuple[int, Path | None, Epoch | None, Budget | None]
@@ -49,10 +49,10 @@ def make_teacher(config: TeacherSection) -> Teacher:
         return RecordedTeacher(config.recording)
     # Only those that ask over the network pay for importing aiohttp.
     if config.engine == "vllm":
-        from curator_sdg.teacher.vllm import VllmTeacher  # noqa: PLC0415
+        from curator_sdg.teacher.servers.vllm import VllmTeacher  # noqa: PLC0415
 
         return VllmTeacher(config)
-    from curator_sdg.teacher.endpoint import EndpointTeacher  # noqa: PLC0415
+    from curator_sdg.teacher.endpoint.endpoint import EndpointTeacher  # noqa: PLC0415
 
     return EndpointTeacher(config)
 

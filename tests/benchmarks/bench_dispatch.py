@@ -21,7 +21,8 @@ from pathlib import Path
 import aiohttp
 
 from curator_sdg.config import TeacherSection
-from curator_sdg.teacher import Completion, Request, ShardJournal, acquire, release, wire
+from curator_sdg.teacher import Completion, Request, ShardJournal, acquire, release
+from curator_sdg.teacher.endpoint import wire
 from tests.endpoint import running_endpoint
 from tests.teacher.requests import make_request
 

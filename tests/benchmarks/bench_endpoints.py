@@ -28,7 +28,8 @@ from typing import Any
 import aiohttp
 
 from curator_sdg.config import TeacherSection
-from curator_sdg.teacher import Completion, Request, ShardJournal, acquire, release, wire
+from curator_sdg.teacher import Completion, Request, ShardJournal, acquire, release
+from curator_sdg.teacher.endpoint import wire
 from tests.endpoint import Endpoint, running_endpoint
 from tests.teacher.requests import MODEL, make_requests
 

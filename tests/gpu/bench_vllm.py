@@ -31,8 +31,8 @@ import yaml
 from curator_sdg.config import GenerateSection, TeacherSection
 from curator_sdg.generation.questions import GenerateQuestions
 from curator_sdg.ledger import Account
-from curator_sdg.teacher.launch import interpreter
-from curator_sdg.teacher.servers import Servers
+from curator_sdg.teacher.servers.launch import interpreter
+from curator_sdg.teacher.servers.supervisor import Servers
 from tests.benchmarks.rows import TASKS, write_mirror
 from tests.gpu.model import make_model
 from tests.runs import run

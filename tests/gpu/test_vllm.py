@@ -15,7 +15,7 @@ import pytest
 from curator_sdg.config import TeacherSection
 from curator_sdg.errors import TeacherError
 from curator_sdg.teacher import Completion, acquire, release
-from curator_sdg.teacher.launch import prepare
+from curator_sdg.teacher.servers.launch import prepare
 from tests.gpu.model import make_model
 from tests.teacher.requests import SCHEMA, make_request
 

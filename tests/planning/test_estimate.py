@@ -115,6 +115,13 @@ def test_a_number_of_accepted_questions_ends_tasks_early() -> None:
     assert found[0].estimate < 0.8 * sum(rows[:, 0].sum() for rows in every.values())
 
 
+def test_what_a_pilot_accepted_beyond_the_number_is_surplus() -> None:
+    estimator = Estimator({"a": moments([[6, 100, 1]] * 30)}, FIGURES)
+    totals = estimator.totals("a", Scope(100, 30, wanted=20))
+    assert estimator.interval(totals, "accepted") == Interval(20, 20, 20)
+    assert estimator.interval(totals, "requests").low >= 180, "but it was asked for"
+
+
 def test_where_the_accepted_questions_are_fixed_so_is_what_goes_with_them() -> None:
     rows = [[1, 100, 1], [1, 0, 0]] * 20  # only accepted questions have tokens
     estimator = Estimator({"a": moments(rows)}, FIGURES)
@@ -140,6 +147,30 @@ def test_what_is_known_is_certain() -> None:
     totals = estimator.totals("a", Scope(3, 3))
     assert estimator.interval(totals, "completion") == Interval(420, 420, 420)
     assert estimator.seeds("a", Scope(3, 3)) == Interval(3, 3, 3)
+
+
+@pytest.mark.parametrize("seeds", [1, 5, 30])
+def test_a_pilot_in_which_nothing_went_wrong_is_not_certain(seeds: int) -> None:
+    estimator = Estimator({"a": moments([[6, 100, 1]] * seeds)}, FIGURES)
+    totals = estimator.totals("a", Scope(1000))
+    for name in FIGURES:
+        one = estimator.interval(totals, name)
+        assert one.low == pytest.approx(one.estimate * (1 - 1.645 / seeds), rel=0.01) or one.low == 0, name
+    assert estimator.interval(totals, "accepted").high == 1000, "no more questions than are asked for"
+    assert estimator.interval(estimator.totals("a", Scope(1000, per_seed=2)), "accepted").high > 1000
+
+
+def test_a_pilot_of_twenty_seeds_holds_rare_rejects_nine_times_of_ten() -> None:
+    rng = np.random.default_rng(5)
+    held = np.zeros(len(FIGURES))
+    for _ in range(300):
+        good = rng.random(2_000) < 0.95
+        rows = np.stack([np.where(good, 6, 1), np.where(good, rng.normal(600, 100, 2_000), 80), good], axis=1)
+        estimator = Estimator({"a": moments(rows[:20])}, FIGURES)
+        totals = estimator.totals("a", Scope(2_000, 20))
+        found = [estimator.interval(totals, name) for name in FIGURES]
+        held += [one.low <= true <= one.high for one, true in zip(found, rows.sum(axis=0), strict=True)]
+    assert all(held >= 0.87 * 300), held
 
 
 def test_no_estimate_falls_below_what_is_there_already() -> None:

@@ -49,6 +49,15 @@ def test_a_limit_on_all_seeds_is_shared_by_size() -> None:
     assert counts(config(limit=10**9)).of == ROWS, "a limit beyond all seeds is none"
 
 
+def test_a_task_that_the_run_could_not_load_is_left_out_and_named() -> None:
+    read = config(limit=10)
+    found = counts(config(), Pilot(failed={"sciq"}, collected={"arc_easy": (2_251, 2_000)}), read)
+    assert found.failed == ("sciq",)
+    assert found.of == {"arc_easy": 2_000, "gsm8k": pytest.approx(7_473 * 2_000 / 2_251)}
+    moved = counts(config(data_root="elsewhere"), Pilot(failed={"sciq"}), read)
+    assert (moved.failed, moved.of["sciq"]) == ((), ROWS["sciq"]), "it may be there"
+
+
 @pytest.fixture
 def pilot() -> Pilot:
     """Return what a run of the first 100 seeds has read: every tenth row of gsm8k makes no seed."""

@@ -11,13 +11,15 @@ import yaml
 from rich.console import Console
 
 from curator_sdg.config import Config
+from curator_sdg.current import Current
 from curator_sdg.identity import stable_hash
 from curator_sdg.ledger import Account
-from curator_sdg.records import QUESTION, SEED, to_table
+from curator_sdg.records import ANSWER, EXAMPLE, QUESTION, SEED, to_table
 from curator_sdg.report.by import parts_of, parts_table
 from curator_sdg.rundir import RunDir
 from curator_sdg.store import publish_shard
-from tests.records import question, seed
+from tests.records import answer, question, seed
+from tests.runs import run, write_config
 
 NAME = "000001-000000"
 TOKENS = {"prompt": 40_000, "cached": 30_000, "completion": 2_000, "requests": 1}
@@ -36,22 +38,22 @@ def run_of(folder: Path, questions: pa.Table) -> Config:
             },
         }
     )
-    run = RunDir(folder)
+    at = RunDir(folder)
     prints = {step: step for step in ("collect", "seeds", "generate")}
-    run.config.parent.mkdir(parents=True, exist_ok=True)
-    run.config.write_text(yaml.safe_dump({**config.model_dump(mode="json"), "fingerprints": prints}))
+    at.config.parent.mkdir(parents=True, exist_ok=True)
+    at.config.write_text(yaml.safe_dump({**config.model_dump(mode="json"), "fingerprints": prints}))
     seeds = [seed(seed_id="a"), seed(seed_id="b", task="mgsm_de", language="de", family="mgsm")]
     collected = publish_shard(
-        run.step("collect"), to_table(seeds, SEED), Account("arc_easy", planned=2), prints["collect"]
+        at.step("collect"), to_table(seeds, SEED), Account("arc_easy", planned=2), prints["collect"]
     )
     upstream = stable_hash([collected.content])
-    run.cut.write_text('{"shards": 1, "order": ["arc_easy"]}')
+    at.cut.write_text('{"shards": 1, "order": ["arc_easy"]}')
     cut = publish_shard(
-        run.step("seeds"), to_table(seeds, SEED), Account(NAME, planned=2, upstream=upstream), prints["seeds"]
+        at.step("seeds"), to_table(seeds, SEED), Account(NAME, planned=2, upstream=upstream), prints["seeds"]
     )
     account = Account(NAME, planned=2, upstream=stable_hash([cut.content]))
     account.reject(seeds[1], stage="s", reason="cut", tokens={"generate_tokens": TOKENS})
-    publish_shard(run.step("generate"), questions, account, prints["generate"])
+    publish_shard(at.step("generate"), questions, account, prints["generate"])
     return config
 
 
@@ -70,7 +72,9 @@ def test_rows_and_rejects_of_a_part_are_its_tokens(tmp_path: Path) -> None:
     assert german["steps"]["generate"]["cached_tokens"] == 30_000
     assert german["cost"] == pytest.approx(0.01 + 0.015 + 0.02)
     assert every["cost"] == pytest.approx(2 * german["cost"])
-    assert (every["accepted"], every["yield"], every["cost_per_accepted_question"]) == (0, 0, None)
+    assert (every["accepted"], every["yield"], every["cost_per_accepted_question"]) == (0, None, None), (
+        "nothing is through all checks, so nobody knows the yield"
+    )
 
 
 def test_a_wide_terminal_has_room_for_the_steps(tmp_path: Path) -> None:
@@ -96,3 +100,34 @@ def test_a_shard_of_an_older_version_leaves_its_tokens_unknown(tmp_path: Path) -
     assert [part["cost"] is None for part in parts] == [True, False, True]
     assert parts[-1]["steps"]["generate"]["uncounted"] == 1
     assert "of 1 replies no token counts are known" in " ".join(told(parts, "task", 80))
+
+
+def test_before_the_package_what_passed_all_checks_is_accepted(tmp_path: Path) -> None:
+    config = run_of(tmp_path, to_table([question(question_id="q", seed_id="a", generate_tokens=TOKENS)], QUESTION))
+    at = RunDir(tmp_path)
+    document = yaml.safe_load(at.config.read_text())
+    document["fingerprints"] |= {step: step for step in ("dedup", "enrich", "curate", "package")}
+    at.config.write_text(yaml.safe_dump(document))
+
+    def publish(step: str, rows: pa.Table, planned: int, **more: int) -> None:
+        upstream = Current(at, config, document["fingerprints"]).upstream(step, NAME) or ""
+        publish_shard(at.step(step), rows, Account(NAME, planned=planned, upstream=upstream, **more), step)
+
+    publish("dedup", to_table([], QUESTION), 0)
+    answers = [answer(question_id="q", seed_id="a")]
+    publish("enrich", to_table(answers, ANSWER), 1)
+    assert parts_of(config, "task")[-1]["yield"] is None
+    publish("curate", to_table(answers, ANSWER), 1)
+    every = parts_of(config, "task")[-1]
+    assert (every["accepted"], every["yield"]) == (1, 0.5), "the other seed's question was rejected"
+    publish("package", to_table([], EXAMPLE), 3, surplus=3)
+    every = parts_of(config, "task")[-1]
+    assert (every["accepted"], every["yield"]) == (0, 0.5), "what is surplus has passed, too"
+
+
+def test_a_run_that_has_read_nothing_is_not_done(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path, "http://127.0.0.1:9/v1"
+    )  # nobody listens there, so it ends before it reads anything
+    assert run("run", config).returncode == 1
+    assert run("ledger", tmp_path / "run").returncode == 3, "nor has every row been settled"

@@ -165,6 +165,14 @@ def test_a_pilot_with_other_settings_is_told_of(story: Story, tmp_path: Path) ->
     assert "the cost is not known: teacher.price is not set" in done.stdout
 
 
+def test_the_gpus_of_all_teachers_count(story: Story) -> None:
+    other = {"model": "test-model", "base_urls": [story.endpoint.url], "price": PRICE, "vllm": {"gpus": [2]}}
+    two = ("--set", f"teachers.other={json.dumps(other)}", "--set", "enrich.teacher=other")
+    planned = plan(story.config, "--set", "teacher.vllm.gpus=[0, 1]", *two, "--tokens-per-second", "100")
+    assert planned["gpus"] == 3
+    assert planned["total"]["gpu_hours"]["estimate"] == pytest.approx(3 * planned["total"]["hours"]["estimate"])
+
+
 def test_a_number_of_questions_a_task_is_planned_with(story: Story, tmp_path: Path) -> None:
     config = config_of(tmp_path, story.folder / "data", story.endpoint.url, run={"accepted_per_task": 30})
     planned = plan(config, "--from", str(story.run))
@@ -188,6 +196,20 @@ def test_a_pilot_that_does_not_fit_is_refused(story: Story) -> None:
     none = run("plan", story.config, "--from", story.folder / "data")
     assert none.returncode == 1
     assert "is no run directory" in none.stderr
+
+
+def test_a_task_that_the_pilot_could_not_load_is_named_and_left_out(tmp_path: Path) -> None:
+    write_mirror(tmp_path / "data", 90)
+    (tmp_path / "data" / "google-research-datasets__nq_open" / "default" / "train.jsonl").unlink()
+    with running_endpoint(maker="tests.maker:project_reply") as endpoint:
+        config = config_of(tmp_path, tmp_path / "data", endpoint.url)
+        assert run("plan", config, "--pilot", 20).returncode == 0
+    planned = plan(config)
+    assert [(task["task"], task["seeds"]["estimate"]) for task in planned["tasks"]] == [
+        ("arc_easy", 30),
+        ("gsm8k", 30),
+    ]
+    assert "tasks that the run could not load, which are left out, 1: nq_open" in planned["notes"]
 
 
 # ---- the accounts

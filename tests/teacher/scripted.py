@@ -10,7 +10,7 @@ from typing import Any
 from curator_sdg.config import TeacherSection
 from curator_sdg.teacher import Completion, Failure, Outcome, Request
 from curator_sdg.teacher.base import Answer, Trouble
-from curator_sdg.teacher.places import Place, Places
+from curator_sdg.teacher.dispatch.places import Place, Places
 from tests.teacher.requests import MODEL
 
 

@@ -25,7 +25,7 @@ from curator_sdg.teacher import (
     journal_usage,
     release,
 )
-from curator_sdg.teacher.usage import add_up, cost_of, total
+from curator_sdg.teacher.journal.usage import add_up, cost_of, total
 from tests.endpoint import running_endpoint
 from tests.teacher.requests import MODEL, completions, config_for, make_request, make_requests
 

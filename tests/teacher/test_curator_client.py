@@ -21,7 +21,7 @@ from nemo_curator.tasks import DocumentBatch, EmptyTask
 from curator_sdg.backend import ClusterSpec, DaskExecutor
 from curator_sdg.errors import ConfigError, SdgError, TeacherError
 from curator_sdg.teacher.curator_client import Reply, TeacherClient, Unanswered
-from curator_sdg.teacher.usage import journal_usage
+from curator_sdg.teacher.journal.usage import journal_usage
 from tests.endpoint import running_endpoint
 from tests.teacher.requests import MODEL, config_for
 

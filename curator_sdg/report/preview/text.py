@@ -7,7 +7,6 @@ hardly differ, the lines that are as for the first vote are left out; so it is w
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,13 +19,12 @@ from rich.text import Text
 from curator_sdg.records import Record
 from curator_sdg.report.preview.records import ExampleTrial, QuestionTrial, SeedTrial, Turn, Verdict, VoteTrial
 from curator_sdg.report.preview.summary import Summary
-from curator_sdg.report.show import laid_out, parsed
+from curator_sdg.report.show import laid_out, parsed, safe
 
 _TWO, _THREE = 110, 170  # columns of the terminal from which so many blocks stand side by side
 _LINE = 80  # characters of an answer where votes are counted
 _ALIKE = 3  # lines in a row that are left out where they are as before
 _STYLES = {"accepted": "green", "rejected": "red", "pending": "yellow"}
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a reply must not steer the terminal
 
 
 class _Block(NamedTuple):
@@ -185,11 +183,11 @@ def _new_systems(turns: Iterable[Turn], systems: SystemPrompts, width: int) -> I
 def _reply(turn: Turn, title: str) -> _Block:
     parts: list[RenderableType] = []
     if turn.reasoning:
-        parts += [Text("thinking", style="bold dim"), Text(_safe(turn.reasoning) + "\n", style="dim")]
+        parts += [Text("thinking", style="bold dim"), Text(safe(turn.reasoning) + "\n", style="dim")]
     if turn.reply is not None:
         value = parsed(turn.reply)
         # What is JSON as it stands is laid out by its keys; everything else is shown as it came.
-        parts.append(_plain(turn.reply) if isinstance(value, str) else laid_out(_safe_value(value)))
+        parts.append(_plain(turn.reply) if isinstance(value, str) else laid_out(value))
         parts.append(Text(f"\n{_figures(turn)}", style="dim"))
     if turn.fault is not None:
         parts.append(_plain(turn.fault, style="red"))
@@ -228,7 +226,7 @@ def _tally(question: QuestionTrial) -> Text:
 
 
 def _verdict(what: str, verdict: Verdict) -> Text:
-    why = ": ".join(filter(None, (verdict.reason, _safe(verdict.detail))))
+    why = ": ".join(filter(None, (verdict.reason, safe(verdict.detail))))
     by = f" ({verdict.stage})" if verdict.stage else ""
     return Text(f"→ {what}: {verdict.state}{by}" + (f": {why}" if why else ""), style=_STYLES[verdict.state])
 
@@ -271,7 +269,7 @@ def _changes(text: str, before: str, where: str) -> Text:
     for run in difflib.SequenceMatcher(None, others, lines, autojunk=False).get_matching_blocks():
         if 0 < run.size < _ALIKE:
             continue
-        found.append("".join(_safe(line) + "\n" for line in lines[at : run.b]))
+        found.append("".join(safe(line) + "\n" for line in lines[at : run.b]))
         if run.size:
             found.append(f"[{run.size} lines as {where}]\n", style="dim")
         at = run.b + run.size
@@ -286,27 +284,13 @@ def _item(record: Record, answer: str) -> str:
 
 
 def _plain(text: str, style: str = "") -> Text:
-    return Text(_safe(text), style=style)
+    return Text(safe(text), style=style)
 
 
 def _short(text: str) -> str:
     """Return an answer on one line, for counting; in full it stands in the reply."""
-    line = _safe(" ".join(text.split()))
+    line = safe(" ".join(text.split()))
     return line if len(line) <= _LINE else line[: _LINE - 4] + " ..."
-
-
-def _safe(text: str) -> str:
-    return _CONTROL.sub("\ufffd", text)
-
-
-def _safe_value(value: object) -> object:
-    if isinstance(value, str):
-        return _safe(value)
-    if isinstance(value, list):
-        return [_safe_value(item) for item in value]
-    if isinstance(value, dict):
-        return {_safe(key): _safe_value(item) for key, item in value.items()}
-    return value
 
 
 def _system(turn: Turn) -> str:

@@ -1,0 +1,1 @@
+"""The journal of what was answered, and what that has used."""
