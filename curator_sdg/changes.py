@@ -72,20 +72,10 @@ def reasons(before: Path, config: Config, depends: Dependencies) -> Iterator[str
     if not old_depends:
         yield "an earlier version of this package made them"
         return
-    changed: set[tuple[str, str]] = set()  # names now and before, which differ where another teacher is asked
-    for step in STEPS:
-        now, then = (
-            {unnamed(name): (name, digest) for name, digest in of.get(step, {}).items()}
-            for of in (depends, old_depends)
-        )
-        for name in now.keys() | then.keys():
-            (is_called, digest), (was_called, before_digest) = now.get(name, (name, "")), then.get(name, (name, ""))
-            if digest != before_digest:
-                changed.add((is_called, was_called))
     old, new = _flat(document), _flat(config.model_dump(mode="json"))
     keys = [key for key in new.keys() | old.keys() if old.get(key) != new.get(key)]
     # Not every key of a section matters to its step, but one that does not is no reason.
-    for name, former in sorted(changed):
+    for name, former in sorted(_changed(depends, old_depends)):
         if name != former:
             yield f"{name} is {_short(new.get(name))}, {former} was {_short(old.get(former))}"
             continue
@@ -97,6 +87,20 @@ def reasons(before: Path, config: Config, depends: Dependencies) -> Iterator[str
     for key in ("run.limit", "run.accepted_per_task"):  # parts of what a shard is made from, not of how
         if key in keys:
             yield f"{key} is {_short(new.get(key))}, was {_short(old.get(key))}"
+
+
+def _changed(depends: Dependencies, old: Dependencies) -> set[tuple[str, str]]:
+    """Return what steps depend on and is another now: its name, and its name before where a teacher has another."""
+    changed = set()
+    for step in STEPS:
+        now, then = (
+            {unnamed(name): (name, digest) for name, digest in of.get(step, {}).items()} for of in (depends, old)
+        )
+        for key in now.keys() | then.keys():
+            (name, digest), (former, before) = now.get(key, (key, "")), then.get(key, (key, ""))
+            if digest != before:
+                changed.add((name, former))
+    return changed
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,8 +6,8 @@ their seeds was accepted. It ends when every task has its number or no seeds lef
 so many, in the same order, are packaged; the others are surplus, as are the seeds that were never asked about.
 
 How far each task's seeds are asked about stands in ``quota.json``, is written before a round begins, and grows with
-every round. Where other questions would be asked, or fewer are wanted before all rounds are done, they begin anew: what
-was asked comes from the journal, and what earlier rounds would have had asked beyond that is not paid for.
+every round. Where other questions would be asked, or fewer are wanted before all rounds are done, they begin anew:
+what was asked comes from the journal, and what earlier rounds would have had asked beyond that is not paid for.
 """
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+import datetime as dt
+
 import pytest
 import yaml
 
@@ -84,6 +86,20 @@ def test_an_override_that_cannot_be_read_is_refused(written, override):
 def test_a_task_listed_twice_is_refused(written):
     with pytest.raises(ConfigError, match="more than once: arc_easy"):
         load(written(seeds={"tasks": ["arc_easy", "gsm8k", {"name": "arc_easy"}]}))
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        ({"extra": {"since": dt.date(2024, 1, 1)}}, "extra must be JSON, as it is sent"),
+        ({"extra": {"min_p": float("nan")}}, "extra must be JSON, as it is sent"),
+        ({"temperature": float("inf")}, "finite number"),
+        ({"extra": {"seed": 1, "top_k": 5}}, "extra must not hold seed: there is a key for that"),
+    ],
+)
+def test_sampling_that_no_request_can_carry_is_refused(written, sampling, message):
+    with pytest.raises(ConfigError, match=rf"generate\.sampling\.\w+: .*{message}"):
+        load(written(generate={"sampling": sampling}))
 
 
 def test_a_wave_is_a_whole_number_of_shards(written):

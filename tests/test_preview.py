@@ -122,10 +122,10 @@ def test_of_later_votes_only_what_differs_is_printed(tmp_path, endpoint):
 def test_a_reply_cannot_steer_the_terminal(tmp_path):
     with running_endpoint(maker="tests.teacher.echo:escapes") as endpoint:
         trials, _ = tried(tmp_path, endpoint.url)
-    assert trials[0].questions[0].turns[0].reply == "\x1b[2Jno JSON\x07"
+    assert trials[0].questions[0].turns[0].reply == "\x1b[2Jno JSON\x07 \u202e"
     text = printed(trials, 80)
     assert "\x1b[2J" not in text
-    assert "\x07" not in text
+    assert not set(text) & set("\x07\u202e")
     assert "[2Jno JSON" in text
 
 

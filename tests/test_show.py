@@ -11,7 +11,7 @@ from rich.console import Console
 from curator_sdg.errors import SdgError
 from curator_sdg.ledger import Account, Counts, Ledger, StepAccount
 from curator_sdg.records import ANSWER, KEPT, QUESTION, to_table
-from curator_sdg.report.show import nothing, pending_reasons, records_text, rejects_text, select
+from curator_sdg.report.show import nothing, parsed, pending_reasons, records_text, rejects_text, select
 from curator_sdg.report.tables import ledger_table, tasks_table
 from curator_sdg.store import publish_shard, shard_name
 from tests.records import answer, question
@@ -102,6 +102,24 @@ def test_votes_are_printed_reply_by_reply(run_dir):
 
 def test_a_raw_text_that_is_no_list_of_replies_is_printed_as_it_is(run_dir):
     assert "{half" in printed(rejects_text(select(run_dir, "rejects", "generate")))
+
+
+def test_a_record_or_reject_cannot_steer_the_terminal(tmp_path):
+    steering = "\x1b[2J\x07 \u202eturned\u2066 half \udc00"
+    row = {"task": "t", "stage": "s", "step": "generate", "record_id": "r", "reason": "garbage", "detail": steering}
+    shapes = [steering, json.dumps({steering: [steering, {"a": steering}]}), json.dumps([steering, "another"])]
+    texts = [printed(rejects_text([{**row, "raw": raw}])) for raw in shapes]
+    texts.append(printed(records_text([question(question=steering)])))
+    for text in texts:
+        assert not set(text) & set("\x1b\x07\u202e\u2066\udc00")
+        assert "turned" in text
+
+
+@pytest.mark.parametrize("text", ["[" * 60 + "]" * 60, '{"a":' * 60 + "1" + "}" * 60, "[" * 5000 + "]" * 5000])
+def test_what_is_nested_without_end_is_shown_as_it_came(text):
+    assert parsed(text) == text
+    reply = {"steps": [{"options": [{"why": "x"}]}]}
+    assert parsed(json.dumps(reply)) == reply
 
 
 def test_a_reason_or_task_that_is_nowhere_gets_those_that_are(run_dir):

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import yaml
 
 from curator_sdg.teacher.journal.segment import read_segment
 from tests.endpoint import running_endpoint
@@ -62,6 +63,37 @@ def test_another_solver_asks_for_the_answers_anew_and_for_nothing_else(tmp_path)
         assert writer.stats()["asked"] == asked
         assert sum(solver.stats()["asked"].values()) == len(replies(tmp_path / "run", "enrich")) // 2
     assert "teachers.solver.model is solver-model" in done.stderr.replace("\n", " ")
+
+
+def test_a_teacher_by_another_name_is_no_other_teacher(tmp_path):
+    name = "Org/Solver.2 ünï"  # as models are called
+    with running_endpoint(maker=MAKER) as writer, running_endpoint(maker=MAKER, model=SOLVER) as solver:
+        config = config_for(tmp_path, writer.url, solver.url)
+        assert run("run", config).returncode == 0
+        asked = solver.stats()["asked"]
+        named = yaml.safe_load(config.read_text())
+        named["teachers"][name] = named["teachers"].pop("solver")
+        named["enrich"]["teacher"] = name
+        config.write_text(yaml.safe_dump(named))
+        renamed = run("run", config)
+        assert renamed.returncode == 0, renamed.stderr
+        assert "made anew" not in renamed.stderr
+        fewer = run("run", config, "--set", "enrich.samples=3")
+        assert fewer.returncode == 0, fewer.stderr
+        assert solver.stats()["asked"] == asked
+    said = " ".join(fewer.stderr.split())
+    assert "enrich.samples is 3, was 5" in said
+    assert f"teachers.{name}.model" not in said, "the model is the same"
+
+
+def test_of_a_changed_teacher_only_what_differs_is_a_reason(tmp_path):
+    with running_endpoint(maker=MAKER) as writer, running_endpoint(maker=MAKER, model=SOLVER) as solver:
+        assert run("run", config_for(tmp_path, writer.url, solver.url), "--limit", "8").returncode == 0
+        done = run("run", write_config(tmp_path, writer.url), "--limit", "8")
+        assert done.returncode == 0, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "(teacher.model is test-model, teachers.solver.model was solver-model; teacher.obligations is " in said
+    assert "context_tokens" not in said, "it is null for both"
 
 
 def test_a_budget_is_one_for_all_teachers_and_what_is_in_flight_is_kept(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -109,7 +110,9 @@ class TeacherSection(Section):
 class Sampling(Section):
     """How the teacher samples, as OpenAI-compatible endpoints name it."""
 
-    temperature: float | None = Field(0.7, ge=0, description="Null leaves it to the endpoint, and so does top_p's.")
+    temperature: float | None = Field(
+        0.7, ge=0, allow_inf_nan=False, description="Null leaves it to the endpoint, and so does top_p's."
+    )
     top_p: float | None = Field(0.95, gt=0, le=1)
     max_tokens: int = Field(2048, ge=1, description="Of the reply, a reasoning model's thinking included.")
     stop: tuple[str, ...] = Field((), description="Texts before which the reply ends.")
@@ -133,9 +136,11 @@ class Sampling(Section):
     def _others(cls, value: dict[str, Any]) -> dict[str, Any]:
         ours = {*_OURS, *cls.model_fields} - {"extra", "reasoning_tokens"}
         if taken := sorted(ours & value.keys()):
-            raise ValueError(
-                f"extra must not hold {', '.join(taken)}, which have keys of their own or are set for you"
-            )
+            raise ValueError(f"extra must not hold {', '.join(taken)}: there is a key for that, or it is set for you")
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"extra must be JSON, as it is sent: {error}") from None
         return value
 
     def body(self) -> dict[str, Any]:

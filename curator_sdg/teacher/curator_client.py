@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import os
 import queue
 import threading
 import weakref
@@ -41,8 +42,9 @@ _OF_OPENAI = {
 
 
 # What clients held that are no more. The garbage collector may run anywhere, also where a lock is held that releasing
-# takes; so the next client does that, or the end of the process.
-_forgotten: queue.SimpleQueue[tuple[Dispatcher, ShardJournal | None]] = queue.SimpleQueue()
+# takes; so the next client does that, or the end of the process, which is named: a forked child inherits what the
+# parent holds, and must leave it alone.
+_forgotten: queue.SimpleQueue[tuple[int, Dispatcher, ShardJournal | None]] = queue.SimpleQueue()
 _lock = threading.RLock()
 _asked: weakref.WeakKeyDictionary[Dispatcher, Counter[str]] = weakref.WeakKeyDictionary()  # samples by query
 
@@ -89,9 +91,9 @@ def _reply(text: str, usage: Usage, finish_reason: str, reasoning: str | None) -
 class TeacherClient(AsyncLLMClient):
     """Answers the queries of Curator's synthetic stages with a teacher of ours.
 
-    It survives any number of event loops and pickles, so stages can be sent to workers; all clients of a process that
-    have the same teacher and journal share one dispatcher. Curator's own retries, which go by the words of an error,
-    are not used.
+    It survives any number of event loops, pickles and forks, so stages can be sent to workers; all clients of a
+    process that have the same teacher and journal share one dispatcher. Curator's own retries, which go by the words
+    of an error, are not used.
 
     With a journal, every reply is on disk before it is used, and a query that an earlier process had answered is not
     asked again: of equal queries, the first in a process gets the first reply, the second the second, and so on. The
@@ -113,6 +115,7 @@ class TeacherClient(AsyncLLMClient):
         self._dispatcher: Dispatcher | None = None
         self._replies: ShardJournal | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
+        self._process = os.getpid()  # that the dispatcher's thread runs in
 
     def setup(self) -> None:
         """Join this process's dispatcher; the first query does it, too.
@@ -121,14 +124,16 @@ class TeacherClient(AsyncLLMClient):
             StoreError: If the journal cannot be read.
         """
         with _lock:  # stages of several threads may share a client
-            if self._dispatcher is not None and not self._dispatcher.stopped:
-                return  # one that has stopped, for an error, is of no use any more
+            process = os.getpid()
+            # One that has stopped, for an error, is of no use any more, nor is one whose thread is in the parent.
+            if self._dispatcher is not None and not self._dispatcher.stopped and self._process == process:
+                return
             self.close()
             replies = None if self.journal is None else ShardJournal(self.journal, _STEP, "all", 0)
             dispatcher = acquire(self.teacher, journal=self.journal)
             # Curator's stages never say that they are done with a client.
-            self._finalizer = weakref.finalize(self, _forgotten.put, (dispatcher, replies))
-            self._dispatcher, self._replies = dispatcher, replies
+            self._finalizer = weakref.finalize(self, _forgotten.put, (process, dispatcher, replies))
+            self._dispatcher, self._replies, self._process = dispatcher, replies, process
 
     def close(self) -> None:
         """Let go of the dispatcher and the journal; a later query takes them up again."""
@@ -214,7 +219,9 @@ def _let_go() -> None:
     """Release what clients held that are closed or forgotten."""
     with contextlib.suppress(queue.Empty):
         while True:
-            dispatcher, replies = _forgotten.get_nowait()
+            process, dispatcher, replies = _forgotten.get_nowait()
+            if process != os.getpid():
+                continue
             release(dispatcher)
             if replies is not None:
                 replies.close()

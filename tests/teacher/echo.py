@@ -13,5 +13,5 @@ def echoed_body(body: dict[str, Any], draw: Draw) -> str:
 
 
 def escapes(body: dict[str, Any], draw: Draw) -> str:
-    """What clears a terminal and rings its bell."""
-    return "\x1b[2Jno JSON\x07"
+    """What clears a terminal, rings its bell and turns its text round."""
+    return "\x1b[2Jno JSON\x07 \u202e"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +23,7 @@ from nemo_curator.tasks import DocumentBatch, EmptyTask
 from curator_sdg.backend import ClusterSpec, DaskExecutor
 from curator_sdg.errors import ConfigError, SdgError, TeacherError
 from curator_sdg.teacher.curator_client import Reply, TeacherClient, Unanswered
-from curator_sdg.teacher.journal.usage import journal_usage
+from curator_sdg.teacher.journal.usage import add_up, journal_usage
 from tests.endpoint import running_endpoint
 from tests.teacher.requests import MODEL, config_for
 
@@ -199,6 +201,32 @@ def test_what_cannot_be_done_is_said_before_anything_is_asked(fields: dict[str, 
 def test_a_stage_must_name_the_teachers_model() -> None:
     with running_endpoint() as endpoint, pytest.raises(SdgError, match="model_name is 'other'"):
         asyncio.run(TeacherClient(config_for(endpoint)).query_model(messages=CHAT, model="other"))
+
+
+def test_a_forked_child_asks_through_a_dispatcher_of_its_own(tmp_path) -> None:
+    def ask(pipe: Connection) -> None:
+        replies = query(client, [{"role": "user", "content": "Name a lake."}])
+        forgotten = client._dispatcher
+        client.close()
+        pipe.send((replies, forgotten is held))
+
+    with running_endpoint() as endpoint:
+        client = TeacherClient(config_for(endpoint), journal=tmp_path)
+        query(client)
+        held = client._dispatcher
+        ours, theirs = multiprocessing.Pipe()
+        child = multiprocessing.get_context("fork").Process(target=ask, args=(theirs,))
+        child.start()
+        assert ours.poll(60), "the child waits for a thread that only its parent has"
+        replies, same = ours.recv()
+        child.join()
+        assert replies[0]
+        assert not same
+        assert held is not None
+        assert not held.stopped
+        assert query(client)
+        client.close()
+    assert add_up(journal_usage(tmp_path).values())[MODEL].replies == 3
 
 
 def test_what_a_forgotten_client_held_is_let_go_by_the_next_one() -> None:
