@@ -1,10 +1,11 @@
 """The teacher: what is asked, who answers, and the journal of what was answered."""
 
-from curator_sdg.teacher.base import Completion, Failure, Message, Outcome, Refusal, Request, Teacher
+from curator_sdg.teacher.base import Completion, Failure, Message, Outcome, Refusal, Request
 from curator_sdg.teacher.bill import Bill
 from curator_sdg.teacher.budget import Budget
 from curator_sdg.teacher.dispatch.dispatcher import Dispatcher
 from curator_sdg.teacher.dispatch.report import Status
+from curator_sdg.teacher.dispatch.teacher import Teacher
 from curator_sdg.teacher.journal.segment import read_segment
 from curator_sdg.teacher.journal.shard import ShardJournal
 from curator_sdg.teacher.journal.usage import Usage, journal_usage

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from curator_sdg.config import TeacherSection
 from curator_sdg.epoch import Epoch
-from curator_sdg.teacher.base import Teacher
 from curator_sdg.teacher.bill import Bill
 from curator_sdg.teacher.budget import Budget
 from curator_sdg.teacher.dispatch.dispatcher import Dispatcher
 from curator_sdg.teacher.dispatch.report import Status
+from curator_sdg.teacher.dispatch.teacher import Teacher
 from curator_sdg.teacher.journal.usage import add_up, journal_usage
 from curator_sdg.teacher.recorded import RecordedTeacher
 

@@ -17,11 +17,12 @@ from typing import Self
 from curator_sdg.config import TeacherSection
 from curator_sdg.epoch import Epoch
 from curator_sdg.errors import AskingEnded, TeacherError
-from curator_sdg.teacher.base import Outcome, Request, Teacher
+from curator_sdg.teacher.base import Outcome, Request
 from curator_sdg.teacher.bill import Bill
 from curator_sdg.teacher.dispatch.jobs import Batch
 from curator_sdg.teacher.dispatch.report import Reporter, Status
 from curator_sdg.teacher.dispatch.sender import Sender
+from curator_sdg.teacher.dispatch.teacher import Teacher
 from curator_sdg.teacher.journal.shard import ShardJournal
 
 _BACKOFF_S = 0.5

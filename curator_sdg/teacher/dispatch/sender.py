@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from curator_sdg.config import TeacherSection
 from curator_sdg.epoch import Epoch
 from curator_sdg.errors import BudgetReached, StoreError, TeacherFailing
-from curator_sdg.teacher.base import Answer, Completion, Failure, Outcome, Refusal, Teacher, Trouble
+from curator_sdg.teacher.base import Answer, Completion, Failure, Outcome, Refusal, Trouble
 from curator_sdg.teacher.bill import Bill
 from curator_sdg.teacher.dispatch.circuit import Circuit, Patience
 from curator_sdg.teacher.dispatch.jobs import Batch, Job, jobs
 from curator_sdg.teacher.dispatch.line import Line, pause
 from curator_sdg.teacher.dispatch.places import Place, Places
 from curator_sdg.teacher.dispatch.rates import Rates
+from curator_sdg.teacher.dispatch.teacher import Teacher
 from curator_sdg.teacher.journal.usage import Usage
 from curator_sdg.teacher.tokens import estimate_messages
 
