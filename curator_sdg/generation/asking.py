@@ -168,7 +168,12 @@ class AskTeacher(ProcessingStage[DocumentBatch, DocumentBatch]):
         def ask(turn: Sequence[Request]) -> Sequence[Outcome]:
             return self._dispatcher.complete(turn, journal)
 
-        return ask_with_repairs(ask, requests, self.repair_attempts, self._corrections)
+        return ask_with_repairs(ask, requests, self.repair_attempts, self._corrections, self._fits)
+
+    def _fits(self, messages: Sequence[Message]) -> bool:
+        """Whether a prompt of these messages leaves room for a reply."""
+        limit = self.teacher.context_tokens
+        return limit is None or estimate_messages(messages) + self.sampling.max_tokens <= limit
 
     def request(
         self,

@@ -50,17 +50,24 @@ class Corrections(BlockTemplates):
         return (*request.messages, said, asked)
 
 
-def ask_with_repairs(ask: Ask, requests: Sequence[Request], attempts: int, corrections: Corrections) -> list[Asked]:
+def ask_with_repairs(
+    ask: Ask,
+    requests: Sequence[Request],
+    attempts: int,
+    corrections: Corrections,
+    fits: Callable[[Sequence[Message]], bool] = lambda _: True,
+) -> list[Asked]:
     """Ask, and have replies that do not validate put right, in at most ``attempts`` further turns each.
 
     A correction that fails in transport makes the whole request one that failed, to be asked again; one that the
-    server refuses (the chat has become too long for it, say) leaves the reply as it was.
+    server refuses, or that does not fit, leaves the reply as it was.
 
     Args:
         ask: Returns an outcome for each request, in order.
         requests: First turns.
         attempts: Of ``generate.repair_attempts`` or ``enrich.repair_attempts``.
         corrections: The template.
+        fits: Whether a chat is short enough for the teacher.
     """
     asked = [_first(outcome) for outcome in ask(requests)]
     latest = list(requests)
@@ -69,7 +76,8 @@ def ask_with_repairs(ask: Ask, requests: Sequence[Request], attempts: int, corre
         again: dict[int, Request] = {}
         for at in left:
             outcome = asked[at].outcome
-            if isinstance(outcome, Completion) and (messages := corrections.messages(latest[at], outcome)) is not None:
+            messages = corrections.messages(latest[at], outcome) if isinstance(outcome, Completion) else None
+            if messages is not None and fits(messages):
                 again[at] = replace(latest[at], messages=messages, repair=turn)
         if not again:
             break

@@ -96,6 +96,15 @@ def test_a_correction_that_is_refused_leaves_the_reply_as_it_was() -> None:
     assert (asked.outcome.text, len(script.asked)) == ("no", 2)
 
 
+def test_a_chat_that_has_become_too_long_is_not_sent() -> None:
+    script = Script(seed_0=["no " * 50], seed_1=["no", GOOD])
+    requests = make_requests(2)
+    long, short = ask_with_repairs(
+        script, requests, 1, Corrections(), lambda chat: sum(len(message["content"]) for message in chat) < 250
+    )
+    assert (texts(long), texts(short)) == (["no " * 50], ["no", GOOD])
+
+
 def prose_first(body: dict[str, Any], draw: Draw) -> str | None:
     """Reply with prose until asked to put it right."""
     first, told = {**body, "messages": body["messages"][:2]}, len(body["messages"]) > 2
