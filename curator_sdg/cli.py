@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -97,20 +99,11 @@ def run(
 
     _quiet()  # after the import: NeMo Curator sets loguru up when it is imported
     last = until or STEPS[-1]
-    # A batch system's SIGTERM ends a run as Ctrl-C does: workers stopped, everything paid for on disk.
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        again = [reason.strip() for reason in (retry or "").split(",") if reason.strip()]
-        if retry is not None and not again:
-            raise SdgError("--retry-rejects: name at least one reason, as in cut,garbage")
-        with Run(settings, Progress(_err), reuse=reuse, retry=again) as start:
-            ledger = start.execute(last)
-    except KeyboardInterrupt:
-        _err.print("interrupted; run the same command to go on", style="yellow")
-        raise typer.Exit(INTERRUPTED) from None
-    except SystemExit:
-        _err.print("terminated; run the same command to go on", style="yellow")
-        raise
+    again = [reason.strip() for reason in (retry or "").split(",") if reason.strip()]
+    if retry is not None and not again:
+        raise SdgError("--retry-rejects: name at least one reason, as in cut,garbage")
+    with _interruptible(), Run(settings, Progress(_err), reuse=reuse, retry=again) as start:
+        ledger = start.execute(last)
     _out.print(ledger_table(ledger, width=_out.width))
     if last == STEPS[-1]:
         _out.print(f"package: {start.dir.package}", highlight=False, soft_wrap=True)
@@ -283,16 +276,8 @@ def _pilot(config: Config, limit: int) -> int:
     from curator_sdg.workflow import Run  # noqa: PLC0415
 
     limited = config.model_copy(update={"run": config.run.model_copy(update={"limit": limit})})
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        with Run(limited, Progress(_err)) as start:
-            ledger = start.execute()
-    except KeyboardInterrupt:
-        _err.print("interrupted; run the same command to go on", style="yellow")
-        raise typer.Exit(INTERRUPTED) from None
-    except SystemExit:
-        _err.print("terminated; run the same command to go on", style="yellow")
-        raise
+    with _interruptible(), Run(limited, Progress(_err)) as start:
+        ledger = start.execute()
     if start.stopped:
         _err.print(start.stopped, style="yellow", highlight=False, soft_wrap=True)
     if ledger.pending:
@@ -473,6 +458,20 @@ def check_paths(config: Config, *, asks: bool = True) -> None:
         usable = False
     if not usable:
         raise ConfigError(f"cluster.memory_limit: {memory!r} is no amount of memory; write 4GiB, auto or 0.25")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C, and a batch system's SIGTERM, end a run in order: workers stopped, everything paid for on disk."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _err.print("interrupted; run the same command to go on", style="yellow")
+        raise typer.Exit(INTERRUPTED) from None
+    except SystemExit:
+        _err.print("terminated; run the same command to go on", style="yellow")
+        raise
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature

@@ -2,8 +2,8 @@
 
 An accepted question is one that is in the package, in whatever variants, or, while its shard is not packaged yet, one
 that passed all checks; its tokens are those of all requests that were made for it, the votes included that are not
-packaged. The rest is what belongs to neither: rows that are pending
-or surplus, replies that were set aside or belong to earlier settings, retries that were paid for twice.
+packaged. The rest is what belongs to neither: rows that are pending or surplus, replies that were set aside or belong
+to earlier settings, retries that were paid for twice.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curator_sdg.config import Asking, Config, Price
-from curator_sdg.spent import ASKING, Rows, ShardSpent, Spent, add_rows, one_a_question
+from curator_sdg.config import ASKING, Asking, Config, Price
+from curator_sdg.spent import Rows, ShardSpent, Spent, add_rows, one_a_question
 from curator_sdg.store import Shard, read_columns
 from curator_sdg.teacher.journal.usage import Usage, add_up, cost_of, total
 

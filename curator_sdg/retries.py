@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from curator_sdg.config import Asking
+from curator_sdg.config import ASKING
 from curator_sdg.errors import ConfigError, StoreError
 from curator_sdg.identity import stable_hash
 from curator_sdg.store import REJECTS, Shard, ancestors, publish_file, read_json, read_rows, writing
@@ -20,7 +20,6 @@ from curator_sdg.store import REJECTS, Shard, ancestors, publish_file, read_json
 # Reasons that no reply of a teacher can mend: nothing was asked.
 _NEVER_ASKED = ("no_prompt", "bad_record")
 _ROUND = "round.json"  # what is being asked again; there until it is done
-ASKING: tuple[Asking, ...] = ("generate", "enrich")
 
 
 class Retries:

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curator_sdg.config import Asking
+from curator_sdg.config import ASKING, Asking
 from curator_sdg.records import TOKEN_COLUMNS
 
-ASKING: tuple[Asking, ...] = ("generate", "enrich")
 _COLUMN = dict(zip(ASKING, TOKEN_COLUMNS, strict=True))
 
 

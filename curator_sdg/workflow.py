@@ -35,7 +35,7 @@ from curator_sdg.collecting import (
     task_states,
     withheld_tasks,
 )
-from curator_sdg.config import Config
+from curator_sdg.config import ASKING, Config
 from curator_sdg.current import Current, compute_ledger
 from curator_sdg.epoch import Epoch
 from curator_sdg.errors import AskingEnded, ConfigError, SourceError, Superseded
@@ -43,7 +43,7 @@ from curator_sdg.ledger import Counts, Ledger
 from curator_sdg.packaging.export import export, packaged
 from curator_sdg.progress import Progress
 from curator_sdg.quota import short_lines
-from curator_sdg.retries import ASKING, Retries
+from curator_sdg.retries import Retries
 from curator_sdg.reuse import check_source, take_over
 from curator_sdg.rundir import INPUTS, STEPS, RunDir
 from curator_sdg.seeds.cut import count_shards, cut_seeds
@@ -311,12 +311,12 @@ class Run:
 
     def _start_servers(self, steps: Collection[str]) -> None:
         """Start the servers of the teachers that these steps ask, where they are the run's own; once."""
-        current = self.look()
-        names = [name for wave in current.waves for name in wave]
         for step in ASKING:
             key, section = self.config.key_of(step), self.config.teacher_of(step)
-            wanted = step in steps and any(current.missing(step, name) for name in names)
-            if section.engine == "vllm" and wanted and key not in self.context.teachers:
+            if section.engine != "vllm" or step not in steps or key in self.context.teachers:
+                continue
+            current = self.look()
+            if any(current.missing(step, name) for wave in current.waves for name in wave):
                 folder = self.dir.servers / quote(key, safe="")  # a name may be that of a model: org/model
                 served = self._servers.enter_context(serving(section, folder, self.progress.say))
                 self.context = replace(self.context, teachers={**self.context.teachers, key: served})

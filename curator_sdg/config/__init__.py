@@ -6,12 +6,13 @@ names an environment variable.
 
 from curator_sdg.config.base import Obligation, Section, Share
 from curator_sdg.config.load import load
-from curator_sdg.config.run import Asking, ClusterSection, Config, RunSection
+from curator_sdg.config.run import ASKING, Asking, ClusterSection, Config, RunSection
 from curator_sdg.config.seeds import Caps, LicenceOverride, SeedsSection, TaskChoice
 from curator_sdg.config.steps import CurateSection, EnrichSection, FilterChoice, GenerateSection, PackageSection
 from curator_sdg.config.teacher import Price, Sampling, TeacherSection, VllmSection, plain_url
 
 __all__ = [
+    "ASKING",
     "Asking",
     "Caps",
     "ClusterSection",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ from curator_sdg.config.steps import CurateSection, EnrichSection, GenerateSecti
 from curator_sdg.config.teacher import Price, TeacherSection
 
 Asking = Literal["generate", "enrich"]  # the steps that ask a teacher
+ASKING: tuple[Asking, ...] = get_args(Asking)
 
 
 class RunSection(Section):

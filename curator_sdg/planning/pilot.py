@@ -16,7 +16,9 @@ from curator_sdg.config import Asking, Config, Price
 from curator_sdg.costs import Tariff
 from curator_sdg.current import Current
 from curator_sdg.planning.moments import Moments, Vector
+from curator_sdg.quota import rows_by_task
 from curator_sdg.rundir import RunDir, run_document
+from curator_sdg.seeds.repeats import task_of
 from curator_sdg.store import REJECTS, ROWS, Shard, read_columns, read_json
 
 FIGURES = ("requests", "prompt", "cached", "completion", "accepted", "cost")
@@ -94,14 +96,14 @@ def read_pilot(config: Config, tariff: Tariff) -> Pilot:
 
 def _collected(pilot: Pilot, current: Current) -> None:
     for name, shard in current.shards("collect").items():
-        task = name.partition("@")[0]
+        task = task_of(name)
         planned, out = pilot.collected.get(task, (0, 0))
         pilot.collected[task] = (planned + shard.counts.planned, out + shard.counts.out)
 
 
 def _cut(shard: Shard) -> tuple[Counter[str], Counter[str], set[str]]:
     """Return the seeds of a shard that stayed and that went, by task, and the tasks that are withheld."""
-    kept = Counter(read_columns(shard.path, ["task"])["task"].to_pylist())
+    kept = Counter(rows_by_task(shard))
     if not shard.counts.rejected:
         return kept, Counter(), set()
     table = read_columns(shard.path, ["task", "reason"], REJECTS)

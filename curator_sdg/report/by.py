@@ -12,13 +12,13 @@ import pyarrow as pa
 from rich import box
 from rich.table import Table
 
-from curator_sdg.config import Asking, Config
+from curator_sdg.config import ASKING, Asking, Config
 from curator_sdg.costs import Tariff
 from curator_sdg.current import Current
 from curator_sdg.records import TOKENS
 from curator_sdg.report.figures import money, short
 from curator_sdg.rundir import RunDir, run_document
-from curator_sdg.spent import ASKING, Rows, Spent, add_rows, one_a_question, sum_tokens
+from curator_sdg.spent import Rows, Spent, add_rows, one_a_question, sum_tokens
 from curator_sdg.store import REJECTS, ROWS, Shard, read_columns
 
 GROUPINGS = ("task", "family", "group", "language")
